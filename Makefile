@@ -1,0 +1,77 @@
+# Keystow's verbs. Each makes the environment that it needs; a second call needs no network.
+.DEFAULT_GOAL := help
+.PHONY: help run test test-full lint format bench validate build deploy bootstrap lock clean
+
+RUNTIME ?= python3.13
+STACK ?= keystow
+WORKERS ?= 2
+PY := .venv/bin/python
+SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .venv-sam/bin/sam
+# Who has the development environment has all that `make run` needs.
+RUN_ENVIRONMENT := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.local)
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadgroup
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(RUN_ENVIRONMENT) ## run everything on this machine: no AWS account, no Docker (KEYSTOW_PORT)
+	@$(PY) -u -m local run
+
+test: .venv/.dev tests/clients/node_modules/.ok ## the tests of every change
+	@$(PYTEST) -m "not full"
+
+test-full: .venv/.dev tests/clients/node_modules/.ok ## all tests: fuzzing, faults, browser, every provider
+	@$(PYTEST)
+
+lint: .venv/.dev ## style, format and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: .venv/.dev ## let ruff correct what it can
+	@.venv/bin/ruff check --fix --exit-zero .
+	@.venv/bin/ruff format .
+
+bench: .venv/.dev ## measure and hold against the budgets
+	@$(PY) -m benchmarks
+
+validate: .venv-sam/.ok ## check template.yaml (sam validate, cfn-lint)
+	@$(SAM) validate --lint
+	@.venv-sam/bin/cfn-lint template.yaml && echo "cfn-lint: no findings"
+
+build: .venv-sam/.ok ## build for AWS (RUNTIME=python3.12 takes another version)
+	@python=$$(scripts/find-python $(RUNTIME:python%=%)) && \
+	 PATH="$$(dirname "$$python"):$$PATH" && export PATH && \
+	 sed -E 's/(BuildMethod|Default): python3\.[0-9]+/\1: $(RUNTIME)/' template.yaml > .template-build.yaml && \
+	 $(SAM) build --template .template-build.yaml --cached; \
+	 status=$$?; rm -f .template-build.yaml; exit $$status
+
+deploy: build ## deploy into your AWS account (STACK=name; asks the first time, see docs/aws.md)
+	@$(SAM) deploy --stack-name $(STACK) --resolve-s3 --capabilities CAPABILITY_IAM \
+	 $(if $(wildcard samconfig.toml),,--guided) $(DEPLOY)
+
+bootstrap: .venv-sam/.ok ## ask the deployed stack for its first keys, once
+	@.venv-sam/bin/python scripts/bootstrap.py $(STACK)
+
+lock: ## pin requirements/*.in and the layer's anew (needs uv; LOCK=--upgrade for newer ones)
+	@scripts/lock $(LOCK)
+
+clean: ## remove builds, caches and the local stack WITH ITS DATA
+	rm -rf .local .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/clients/node_modules
+
+.venv/.local: requirements/local.txt
+	@scripts/make-venv .venv $<
+	@touch $@
+
+.venv/.dev: requirements/dev.txt
+	@scripts/make-venv .venv $<
+	@touch $@
+
+.venv-sam/.ok: requirements/sam.txt
+	@scripts/make-venv .venv-sam $<
+	@touch $@
+
+# The official clients, for the tests only. Node comes from PyPI with the development packages.
+tests/clients/node_modules/.ok: tests/clients/package-lock.json .venv/.dev
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@

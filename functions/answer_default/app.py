@@ -1,0 +1,62 @@
+"""Everything without a function of its own: health, CORS preflights, and the 404 (contract 1.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from keystow.errors import ApiError
+from keystow.http.handler import lambda_handler_for
+from keystow.http.messages import Response
+from keystow.store.tables import environment_settings
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.http.messages import Request
+
+PREFLIGHT = {
+    "access-control-allow-methods": "GET,HEAD,PUT,PATCH,POST,DELETE",
+    "access-control-allow-headers": (
+        "Authorization, Content-Type, Accept, Origin, X-Requested-With, Nango-Activity-Log-Id, "
+        "Nango-Is-Dry-Run, Nango-Is-Sync, Provider-Config-Key, Connection-Id, Sentry-Trace, Baggage"
+    ),
+    "access-control-max-age": "600",
+}
+# A page that is being closed sends its last event as a beacon, which comes with credentials.
+TELEMETRY = "/connect/telemetry"
+TELEMETRY_PREFLIGHT = {
+    "access-control-allow-credentials": "true",
+    "access-control-allow-methods": "POST",
+    "access-control-allow-headers": "Authorization, Content-type",
+    "access-control-expose-headers": "content-type",
+    "access-control-max-age": "36000",
+    "vary": "Origin",
+}
+
+
+def health(_ctx: Context, _request: Request) -> Response:
+    """Answer that the function runs."""
+    return Response(body={"result": "ok"})
+
+
+def ready(ctx: Context, _request: Request) -> Response:
+    """Answer whether the tables can be reached; 503 when not, whatever the reason."""
+    try:
+        ctx.store.get(environment_settings("account"))
+    except Exception:  # noqa: BLE001 - any reason means: not ready
+        raise ApiError("temporarily_unavailable", "The registry table does not answer") from None
+    return Response(body={"result": "ok"})
+
+
+def default(_ctx: Context, request: Request) -> Response:
+    """Answer a preflight of any path, and 404 to everything else."""
+    if request.method != "OPTIONS":
+        raise ApiError("not_found", "There is no such route")
+    if request.path.rstrip("/") == TELEMETRY:
+        parts = urlsplit(request.base_url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        return Response(204, None, {**TELEMETRY_PREFLIGHT, "access-control-allow-origin": origin})
+    return Response(204, None, PREFLIGHT)
+
+
+handler = lambda_handler_for({"GET /health": health, "GET /ready": ready, "$default": default})

@@ -1,0 +1,118 @@
+// Calls to the API this page was served by, and to no other: `apiURL` in the address is ignored.
+
+/** The API's own address, with a trailing slash: the page lives at <api>/ui/connect/. */
+export const apiBase = new URL(
+  document.body.dataset.base.replace(/ui\/connect\/$/, ''),
+  window.location.origin,
+);
+
+/** An answer that was not a success. `code` is the API's own, or `network_error`. */
+export class ApiFailure extends Error {
+  constructor(code, message, status = 0) {
+    super(message || code);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+/** Return an address of the API. `path` begins without a slash. */
+export function apiUrl(path, query = {}) {
+  const url = new URL(path, apiBase);
+  for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
+  return url;
+}
+
+/** The address of the WebSocket: the session's path against the API, as the clients resolve it. */
+export function socketUrl(websocketsPath) {
+  const path = websocketsPath || '/';
+  const elsewhere = path.startsWith('//') || /^(https?|wss?):/.test(path);
+  const below = apiBase.pathname.replace(/\/$/, '') + (path.startsWith('/') ? path : `/${path}`);
+  const url = new URL(elsewhere ? path : below, apiBase);
+  if (url.protocol.startsWith('ws')) return url;
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  return url;
+}
+
+async function call(url, options = {}) {
+  let response;
+  try {
+    response = await fetch(url, {
+      cache: 'no-store',
+      credentials: 'omit',
+      redirect: 'error',
+      referrerPolicy: 'no-referrer',
+      ...options,
+    });
+  } catch {
+    throw new ApiFailure('network_error', '');
+  }
+  let body = null;
+  try {
+    body = await response.json();
+  } catch { /* judged below */ }
+  if (!response.ok || !body || body.error) {
+    const error = (body && body.error) || {};
+    throw new ApiFailure(error.code || 'unknown_error', error.message || '', response.status);
+  }
+  return body;
+}
+
+/** One visitor's session. The token lives in this object only. */
+export class Session {
+  #token;
+
+  constructor(token) {
+    this.#token = token;
+  }
+
+  async #get(path, headers = {}) {
+    const body = await call(apiUrl(path), {
+      headers: { ...headers, authorization: `Bearer ${this.#token}` },
+    });
+    return body.data;
+  }
+
+  /** The session's description. */
+  describe() { return this.#get('connect/session'); }
+
+  /** The integrations this session may connect. */
+  integrations() { return this.#get('integrations'); }
+
+  /** The definition of a provider, texts in `lang` where there are any. */
+  provider(name, lang) {
+    return this.#get(`providers/${encodeURIComponent(name)}`, lang ? { 'accept-language': lang } : {});
+  }
+
+  #query(params) {
+    const query = { connect_session_token: this.#token };
+    for (const [key, value] of Object.entries(params)) query[`params[${key}]`] = value;
+    return query;
+  }
+
+  /** Hand in credentials; the result is `{connectionId, providerConfigKey}`. */
+  submit(path, key, params, body) {
+    return call(apiUrl(`${path}/${encodeURIComponent(key)}`, this.#query(params)), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  }
+
+  /** Where the popup begins. */
+  authorizeUrl(key, params, credentials, socketId) {
+    const query = this.#query(params);
+    for (const [name, value] of Object.entries(credentials)) query[`credentials[${name}]`] = value;
+    query.ws_client_id = socketId;
+    return apiUrl(`oauth/connect/${encodeURIComponent(key)}`, query);
+  }
+
+  /** Tell the API what the visitor did; never waits, never fails. */
+  report(event, integration) {
+    try {
+      const note = { event, token: this.#token, timestamp: new Date().toISOString() };
+      if (integration) note.dimensions = { integration };
+      const blob = new Blob([JSON.stringify(note)], { type: 'application/json' });
+      navigator.sendBeacon(apiUrl('connect/telemetry'), blob);
+    } catch { /* what is not counted is not missed */ }
+  }
+}

@@ -1,0 +1,158 @@
+// From a provider's definition to the fields a person fills in, and from those to a request.
+
+import { say } from './texts.js';
+
+const HOST = /^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(:\d{1,5})?$/i;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const EMAIL = /^[^\s@]+@[^\s@.]+(\.[^\s@.]+)+$/;
+const LONGEST = 1024;
+
+/** How each authentication mode is handled here; a mode that is missing is not supported yet. */
+const MODES = {
+  OAUTH2: { way: 'popup' },
+  API_KEY: { way: 'post', path: 'api-auth/api-key', fields: ['apiKey'] },
+  BASIC: { way: 'post', path: 'api-auth/basic', fields: ['username', 'password'] },
+  NONE: { way: 'post', path: 'auth/unauthenticated', fields: [] },
+};
+
+const OVERRIDES = ['oauth_client_id_override', 'oauth_client_secret_override',
+  'oauth_refresh_token_override'];
+
+/** Return how a provider is connected (`{way, path?, fields?}`), or null when it cannot be. */
+export function modeOf(provider) {
+  if (provider.installation) return null;
+  return MODES[provider.auth_mode] || null;
+}
+
+function builtIn(name) {
+  return {
+    apiKey: { title: say('apiKey'), secret: true, order: 0 },
+    username: { title: say('username'), order: 0 },
+    password: { title: say('password'), secret: true, order: 1 },
+  }[name];
+}
+
+/**
+ * Return the fields of a provider, in the order they are shown.
+ * Fields that nobody is asked for (automated, or set by the session) are left out; hidden ones
+ * stay, with `shown: false`, because their default is sent.
+ */
+export function fieldsOf(provider, integration, session) {
+  const mode = modeOf(provider);
+  if (!mode) return [];
+  const settled = session.integrations_config_defaults?.[integration.unique_key]
+    ?.connection_config || {};
+  const ready = new Set(integration.preconfigured_credentials || []);
+  const labels = integration.credentials_label || {};
+  const fields = [];
+
+  const add = (group, name, spec, rank) => {
+    if (spec.automated || (group === 'credentials' && ready.has(name))) return;
+    if (group === 'params' && name in settled) return;
+    fields.push({
+      group,
+      name,
+      id: `${group}-${name.replace(/[^A-Za-z0-9_-]/g, '-')}`,
+      title: (group === 'credentials' && labels[name]) || spec.title || name,
+      description: spec.description || '',
+      example: spec.example || '',
+      pattern: spec.pattern || '',
+      format: spec.format || '',
+      choices: spec.enum || null,
+      optional: spec.optional === true || spec.default_value === '',
+      secret: spec.secret === true,
+      shown: spec.hidden !== true,
+      initial: spec.default_value ?? '',
+      prefix: spec.prefix || '',
+      suffix: spec.suffix || '',
+      section: spec.doc_section || '',
+      when: spec.visible_when || null,
+      rank: [spec.order ?? 1000, rank],
+    });
+  };
+
+  const declared = provider.credentials || {};
+  if (mode.way === 'popup') {
+    OVERRIDES.filter((name) => declared[name])
+      .forEach((name, at) => add('credentials', name, declared[name], at));
+  } else {
+    mode.fields.forEach((name, at) => {
+      add('credentials', name, { ...builtIn(name), ...declared[name] }, at);
+    });
+  }
+  Object.entries(provider.connection_config || {})
+    .forEach(([name, spec], at) => add('params', name, spec, 100 + at));
+  return fields.sort((a, b) => a.rank[0] - b.rank[0] || a.rank[1] - b.rank[1]);
+}
+
+/** Whether a field is shown, given what the others hold. */
+export function isVisible(field, values) {
+  if (!field.shown) return false;
+  if (!field.when) return true;
+  const held = Object.entries(values).find(([id]) => id.endsWith(`-${field.when.field}`));
+  return Boolean(held) && held[1] === field.when.equals;
+}
+
+/** Take away spaces and what is already printed around the field ("https://", ".example.com"). */
+export function clean(field, value) {
+  if (field.secret) return value;
+  let text = value.trim();
+  if (field.prefix && text.toLowerCase().startsWith(field.prefix.toLowerCase())) {
+    text = text.slice(field.prefix.length);
+  } else if (field.suffix || field.format === 'hostname') {
+    text = text.replace(/^https?:\/\//i, '');
+  }
+  if (field.suffix || field.format === 'hostname') text = text.replace(/\/+$/, '');
+  if (field.suffix && text.toLowerCase().endsWith(field.suffix.toLowerCase())) {
+    text = text.slice(0, -field.suffix.length);
+  }
+  return text;
+}
+
+/** Return what is wrong with a cleaned value, in words, or '' when nothing is. */
+export function complaint(field, value) {
+  const { title, example } = field;
+  if (value === '') return field.optional ? '' : say('required', { title });
+  if (value.length > LONGEST) return say('tooLong', { title });
+  if (field.choices) return field.choices.includes(value) ? '' : say('mustBeOneOf');
+  if (field.format === 'hostname' && !HOST.test(value)) return say('mustBeHost', { title });
+  if (field.format === 'uuid' && !UUID.test(value)) return say('mustBeUuid', { title });
+  if (field.format === 'email' && !EMAIL.test(value)) return say('mustBeEmail', { title });
+  if (field.format === 'uri' && !isUri(value)) return say('mustBeUri', { title });
+  if (field.pattern && !matches(field.pattern, value)) {
+    return example ? say('likeExample', { title, example }) : say('mustMatch', { title });
+  }
+  return '';
+}
+
+function isUri(value) {
+  try {
+    return ['https:', 'http:'].includes(new URL(value).protocol);
+  } catch {
+    return false;
+  }
+}
+
+function matches(pattern, value) {
+  try {
+    return new RegExp(pattern).test(value);
+  } catch {
+    return true; // a pattern this browser does not know must not lock anybody out
+  }
+}
+
+/**
+ * Return what is sent: `{params, credentials}`. Empty optional params are left out; a BASIC
+ * login keeps its empty parts, because the server asks for both.
+ */
+export function request(fields, values) {
+  const sent = { params: {}, credentials: {} };
+  for (const field of fields) {
+    if (field.when && !isVisible(field, values)) continue;
+    const value = field.shown ? (values[field.id] ?? '') : field.initial;
+    const login = field.group === 'credentials' && ['username', 'password'].includes(field.name);
+    if (value === '' && !login) continue;
+    sent[field.group][field.name] = value;
+  }
+  return sent;
+}

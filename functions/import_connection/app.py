@@ -1,0 +1,39 @@
+"""POST /connections, and its older form POST /connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystow.connections.importing import import_connection
+from keystow.connections.legacy import from_flat_body
+from keystow.connections.requests import ImportBody
+from keystow.http import auth
+from keystow.http.handler import lambda_handler_for
+from keystow.http.messages import Response
+from keystow.http.validation import body_of
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.http.messages import Request
+
+SCOPE = "environment:connections:create"
+
+
+def create(ctx: Context, request: Request) -> Response:
+    """Store a connection whose credential the caller has."""
+    principal = auth.secret_key(ctx, request, SCOPE)
+    request.refuse_query()
+    body = body_of(request, ImportBody)
+    return Response(201, import_connection(ctx, principal.environment, body))
+
+
+def create_legacy(ctx: Context, request: Request) -> Response:
+    """Store a connection from the older, flat body; answers that body."""
+    principal = auth.secret_key(ctx, request, SCOPE)
+    flat = request.json_object()
+    body = from_flat_body(ctx, principal.environment, flat)
+    made = import_connection(ctx, principal.environment, body, untested=True)
+    return Response(201, {**flat, "connection_id": made["connection_id"]})
+
+
+handler = lambda_handler_for({"POST /connections": create, "POST /connection": create_legacy})

@@ -1,0 +1,85 @@
+"""Providers: the catalogue and the environment's own (contract 6.4)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from keystow.errors import ApiError, Issue
+from keystow.http import auth
+from keystow.http.handler import lambda_handler_for
+from keystow.http.messages import Response
+from keystow.integrations import providers
+
+if TYPE_CHECKING:
+    from keystow.catalog.loader import Provider
+    from keystow.context import Context
+    from keystow.http.messages import Request
+
+# API Gateway and Lambda end at 6 MB; what does not fit is answered under ``next_cursor``.
+MAX_ANSWER = 4_500_000
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+LONGEST_NAME = 255
+
+
+def list_providers(ctx: Context, request: Request) -> Response:
+    """Answer the providers that ``search`` finds, or all."""
+    principal = auth.session_or_secret_key(ctx, request)
+    request.refuse_query("search", "cursor")
+    search = _text(request, "search")
+    cursor = _text(request, "cursor")
+    data: list[dict[str, Any]] = []
+    size = 0
+    for provider in providers.list_all(ctx, principal.environment, search):
+        if provider.id <= cursor:
+            continue
+        shown = provider.public(request.base_url)
+        size += len(json.dumps(shown, ensure_ascii=False).encode())
+        if size > MAX_ANSWER and data:
+            return Response(body={"data": data, "next_cursor": data[-1]["name"]})
+        data.append(shown)
+    return Response(body={"data": data})
+
+
+def read(ctx: Context, request: Request) -> Response:
+    """Answer one provider."""
+    principal = auth.session_or_secret_key(ctx, request)
+    request.refuse_query()
+    provider = _provider(ctx, request, principal.environment)
+    return Response(body={"data": provider.public(request.base_url)})
+
+
+def templates(ctx: Context, request: Request) -> Response:
+    """Answer that a provider has no function templates: functions are not offered."""
+    principal = auth.secret_key(ctx, request)
+    request.refuse_query()
+    _provider(ctx, request, principal.environment)
+    return Response(body={"data": []})
+
+
+def _provider(ctx: Context, request: Request, environment: str) -> Provider:
+    name = request.path_params.get("provider", "")
+    if not 1 <= len(name) <= LONGEST_NAME or not set(name) <= NAME_CHARACTERS:
+        issue = Issue("invalid_format", "letters, digits, _ and -", ("provider",))
+        raise ApiError("invalid_uri_params", issues=[issue])
+    found = providers.find(ctx, environment, name)
+    if found is None:
+        raise ApiError("not_found", f"Unknown provider {name}")
+    return found
+
+
+def _text(request: Request, name: str) -> str:
+    value = request.query.get(name, "")
+    if not isinstance(value, str):
+        issue = Issue("invalid_type", "expected one text", (name,))
+        raise ApiError("invalid_query_params", issues=[issue])
+    return value
+
+
+handler = lambda_handler_for(
+    {
+        "GET /providers": list_providers,
+        "GET /providers/{provider}": read,
+        "GET /providers/{provider}/templates": templates,
+    }
+)

@@ -1,0 +1,122 @@
+"""Integrations: list, create, read, change, remove (contract 6.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keystow.environments import service as environments
+from keystow.errors import ApiError, Issue
+from keystow.http import auth
+from keystow.http.handler import lambda_handler_for
+from keystow.http.messages import Response
+from keystow.http.validation import body_of, validated
+from keystow.integrations import lookup, providers, service
+from keystow.integrations.requests import CreateIntegration, UniqueKeyParam, UpdateIntegration
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.http.messages import Request
+    from keystow.records.integration import Integration
+
+LIST = ("environment:integrations:list", "environment:integrations:list_credentials")
+READ = ("environment:integrations:read", "environment:integrations:read_credentials")
+CREATE = "environment:integrations:create"
+INCLUDES = frozenset({"webhook", "credentials"})
+
+
+def list_integrations(ctx: Context, request: Request) -> Response:
+    """Answer every integration; a connect session sees those that it allows."""
+    principal = auth.session_or_secret_key(ctx, request, *LIST)
+    request.refuse_query()
+    environment = principal.environment
+    found = lookup.list_all(ctx, environment)
+    allowed = principal.session.allowed_integrations if principal.session else None
+    if allowed is not None:
+        found = [integration for integration in found if integration.unique_key in allowed]
+    known = {name: providers.find(ctx, environment, name) for name in {f.provider for f in found}}
+    data = [service.public(ctx, each, known[each.provider], request.base_url) for each in found]
+    return Response(body={"data": data})
+
+
+def create(ctx: Context, request: Request) -> Response:
+    """Create an integration."""
+    principal = auth.secret_key(ctx, request, CREATE)
+    request.refuse_query()
+    made = service.create(ctx, principal.environment, body_of(request, CreateIntegration))
+    return _shown(ctx, request, made)
+
+
+def quickstart(ctx: Context, request: Request) -> Response:
+    """Refuse: there are no developer applications shared by all deployments."""
+    auth.secret_key(ctx, request, CREATE)
+    request.json_object()
+    raise ApiError("invalid_body", "No shared developer app is configured for this provider")
+
+
+def read(ctx: Context, request: Request) -> Response:
+    """Answer one integration, with its credentials if asked for and allowed."""
+    principal = auth.secret_key(ctx, request, *READ)
+    request.refuse_query("include")
+    include = _include(request)
+    environment = principal.environment
+    found = service.required(ctx, environment, _unique_key(request))
+    uuid = environments.required(ctx, environment).uuid if "webhook" in include else ""
+    data = service.public(
+        ctx,
+        found,
+        providers.find(ctx, environment, found.provider),
+        request.base_url,
+        credentials="credentials" in include and principal.may(READ[1]),
+        webhook="webhook" in include,
+        environment_uuid=uuid,
+    )
+    return Response(body={"data": data})
+
+
+def update(ctx: Context, request: Request) -> Response:
+    """Change what the body names."""
+    principal = auth.secret_key(ctx, request, "environment:integrations:update")
+    request.refuse_query()
+    unique_key = _unique_key(request)
+    body = body_of(request, UpdateIntegration)
+    return _shown(ctx, request, service.update(ctx, principal.environment, unique_key, body))
+
+
+def delete(ctx: Context, request: Request) -> Response:
+    """Remove an integration with its connections."""
+    principal = auth.secret_key(ctx, request, "environment:integrations:delete")
+    request.refuse_query()
+    service.delete(ctx, principal.environment, _unique_key(request))
+    return Response(body={"success": True})
+
+
+def _shown(ctx: Context, request: Request, integration: Integration) -> Response:
+    provider = providers.find(ctx, integration.environment, integration.provider)
+    data = service.public(ctx, integration, provider, request.base_url)
+    return Response(body={"data": data})
+
+
+def _unique_key(request: Request) -> str:
+    given = {"uniqueKey": request.path_params.get("uniqueKey", "")}
+    return validated(UniqueKeyParam, given, "invalid_uri_params").uniqueKey
+
+
+def _include(request: Request) -> set[str]:
+    given: Any = request.query.get("include", [])
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not set(names) <= INCLUDES:
+        issue = Issue("invalid_union", "webhook, credentials or both", ("include",))
+        raise ApiError("invalid_query_params", issues=[issue])
+    return set(names)
+
+
+handler = lambda_handler_for(
+    {
+        "GET /integrations": list_integrations,
+        "POST /integrations": create,
+        "POST /integrations/quickstart": quickstart,
+        "GET /integrations/{uniqueKey}": read,
+        "PATCH /integrations/{uniqueKey}": update,
+        "DELETE /integrations/{uniqueKey}": delete,
+    }
+)

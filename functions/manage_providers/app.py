@@ -1,0 +1,44 @@
+"""An environment's own providers: put and remove."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystow.http import auth
+from keystow.http.handler import lambda_handler_for
+from keystow.http.messages import Response
+from keystow.integrations import custom
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.http.messages import Request
+
+WRITE = "environment:providers:write"
+READ_CREDENTIALS = "environment:connections:read_credentials"
+
+
+def put(ctx: Context, request: Request) -> Response:
+    """Create or replace a provider; it can be used at once."""
+    principal = auth.secret_key(ctx, request, WRITE)
+    request.refuse_query()
+    provider, new = custom.put(
+        ctx,
+        principal.environment,
+        request.path_params.get("provider", ""),
+        request.json_object(),
+        may_redirect=principal.may(READ_CREDENTIALS),
+    )
+    return Response(201 if new else 200, {"data": provider.public(request.base_url)})
+
+
+def delete(ctx: Context, request: Request) -> Response:
+    """Remove a provider that nothing uses."""
+    principal = auth.secret_key(ctx, request, WRITE)
+    request.refuse_query()
+    custom.delete(ctx, principal.environment, request.path_params.get("provider", ""))
+    return Response(body={"success": True})
+
+
+handler = lambda_handler_for(
+    {"PUT /providers/{provider}": put, "DELETE /providers/{provider}": delete}
+)

@@ -1,0 +1,56 @@
+"""GET and DELETE /connect/session, POST /connect/telemetry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystow.errors import invalid
+from keystow.http import auth
+from keystow.http.handler import lambda_handler_for
+from keystow.http.messages import Response
+from keystow.http.urls import telemetry_cors
+from keystow.http.validation import body_of
+from keystow.sessions import service, tokens
+from keystow.sessions.requests import TelemetryBody
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.http.messages import Request
+
+
+def show(ctx: Context, request: Request) -> Response:
+    """Show a session to the holder of its token."""
+    session = auth.session_token(ctx, request)
+    request.refuse_query()
+    request.refuse_body()
+    return Response(200, service.describe(ctx, session))
+
+
+def end(ctx: Context, request: Request) -> Response:
+    """End a session."""
+    session = auth.session_token(ctx, request)
+    request.refuse_query()
+    request.refuse_body()
+    service.end(ctx, session)
+    return Response(204)
+
+
+def telemetry(ctx: Context, request: Request) -> Response:
+    """Take what the Connect UI tells of itself."""
+    request.refuse_query()
+    body = body_of(request, TelemetryBody)
+    if not body.is_recent(ctx.clock.now()):
+        raise invalid("invalid_body", "custom", "not a date within two hours", "timestamp")
+    session = tokens.find(ctx, body.token)
+    integration = body.dimensions.integration if body.dimensions else None
+    service.note_telemetry(ctx, session, body.event, integration)
+    return Response(204, headers=telemetry_cors(request))
+
+
+handler = lambda_handler_for(
+    {
+        "GET /connect/session": show,
+        "DELETE /connect/session": end,
+        "POST /connect/telemetry": telemetry,
+    }
+)

@@ -1,0 +1,22 @@
+"""The schedule finds what is due and fans out; the refresh queue does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keystow import context
+from keystow.log import logger
+from keystow.refresh import sweep, worker
+
+
+def handler(event: dict[str, Any], _lambda_context: Any) -> dict[str, Any]:
+    """Refresh what a batch of the queue names; or, on the schedule, queue what is due."""
+    ctx = context.current()
+    records = event.get("Records")
+    if records is None:
+        queued = sweep.sweep(ctx)
+        logger.info("swept", extra={"queued": queued})
+        return {"queued": queued}
+    failed = worker.handle(ctx, [(each["messageId"], each["body"]) for each in records])
+    logger.info("refreshed", extra={"messages": len(records), "again": len(failed)})
+    return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}

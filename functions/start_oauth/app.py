@@ -1,0 +1,53 @@
+"""GET /oauth/connect/{providerConfigKey}: the popup sets out for the provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keystow import sockets
+from keystow.authorization.failure import AuthorizationFailed
+from keystow.authorization.start import start
+from keystow.http import auth, parameters
+from keystow.http.handler import lambda_handler_for
+from keystow.http.messages import Response
+from keystow.log import logger
+from keystow.pages import callback as pages
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.http.messages import Request
+
+
+def connect(ctx: Context, request: Request) -> Response:
+    """Send the browser to the provider."""
+    if request.host_url != request.base_url:
+        # The cookie must reach the callback, so it is set where the callback is.
+        query = f"?{request.raw_query}" if request.raw_query else ""
+        return Response(302, headers={"location": f"{request.base_url}{request.path}{query}"})
+    session = auth.session_in_query(ctx, request)
+    unique_key = parameters.unique_key(request, "providerConfigKey")
+    try:
+        started = start(ctx, session, unique_key, request.query, request.base_url)
+    except AuthorizationFailed as failure:
+        _tell(ctx, request, failure, unique_key)
+        page = pages.error_page(failure.description, failure.error_type, {})
+        return Response(400, page, pages.headers())
+    return Response(
+        302,
+        headers={"location": started.location, "referrer-policy": "no-referrer"},
+        cookies=(started.cookie,),
+    )
+
+
+def _tell(ctx: Context, request: Request, failure: AuthorizationFailed, unique_key: str) -> None:
+    socket = request.query.get("ws_client_id")
+    if not isinstance(socket, str) or not socket:
+        return
+    frame = sockets.failure(failure.error_type, failure.description, unique_key)
+    try:
+        ctx.sockets.push_to_client(socket, frame)
+    except Exception as error:  # noqa: BLE001 - the page tells it too
+        logger.warning("frame not sent", extra={"cause": type(error).__name__})
+
+
+handler = lambda_handler_for({"GET /oauth/connect/{providerConfigKey}": connect})

@@ -1,0 +1,1 @@
+"""Keystow's domain: everything that the Lambda functions share."""

@@ -1,0 +1,212 @@
+"""The activity log: one operation for each attempt, refresh or delivery, with its messages.
+
+    pk environment#operation
+       0001767225600123#5f0c…   messages of one call to note() or finish()
+       0001767225601456#91aa…   messages of the next
+       operation                the header: what it was, of whom, and how it ended
+
+Writing never raises what the tables raise: a flow must not break because its log is away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+
+from keystow import ids
+from keystow.activity.masking import clean_details, clean_text
+from keystow.log import logger
+from keystow.store import (
+    ConditionFailed,
+    ItemTooLarge,
+    Put,
+    StoreUnavailable,
+    TransactionConflict,
+    Update,
+    tables,
+)
+from keystow.store.store import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Unpack
+
+    from keystow.context import Context
+    from keystow.store import Item
+
+Level = Literal["debug", "info", "warn", "error"]
+State = Literal["success", "failed", "running", "timeout"]
+
+HEADER: Final = "operation"
+LIFE_SECONDS: Final = 30 * 86_400
+_MOST_MESSAGES: Final = 50
+
+# Contract 13; a test refuses others.
+OPERATIONS: Final = frozenset(
+    {
+        ("auth", "create_connection"),
+        ("auth", "refresh_token"),
+        ("auth", "connection_test"),
+        ("auth", "post_connection"),
+        ("events", "pre_connection_deletion"),
+        ("webhook", "connection_create"),
+        ("webhook", "connection_refresh"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One line of an operation's log; ``details`` are scalars, masked where they look secret."""
+
+    level: Level
+    text: str
+    details: dict[str, Any] | None = None
+
+
+class Identity(TypedDict, total=False):
+    """Whom an operation is about; what is None is left as it was."""
+
+    connection_id: str | None
+    integration_key: str | None
+    provider: str | None
+    end_user: str | None
+
+
+def begin(
+    ctx: Context,
+    environment: str,
+    kind: str,
+    action: str,
+    *,
+    operation: str | None = None,
+    **identity: Unpack[Identity],
+) -> str:
+    """Open an operation and return its id.
+
+    Args:
+        ctx: clock, randomness and store.
+        environment: immutable id of the environment.
+        kind: with ``action``, one of :data:`OPERATIONS`.
+        action: see ``kind``.
+        operation: the id, where it was drawn earlier (a connect session draws it); opening the
+            same one twice changes nothing but its state.
+        identity: whom it is about, as far as known.
+    """
+    operation = operation or ids.operation_id(ctx.clock.now(), ctx.random)
+    header = {"kind": kind, "action": action, "state": "running"}
+    _header(ctx, environment, operation, {**header, **_known(identity)})
+    return operation
+
+
+def note(ctx: Context, environment: str, operation: str, *messages: Message) -> None:
+    """Add messages to an operation: one write."""
+    if not messages:
+        return
+    now = ctx.clock.now()
+    moment = f"{int(now * 1000):016d}#{ctx.random.bytes(6).hex()}"
+    key = tables.activity(environment, operation, moment)
+    item = {"messages": _written(messages, now), "ttl": int(now) + LIFE_SECONDS}
+    _guarded(operation, lambda: ctx.store.put(Put(key, item)))
+
+
+def finish(
+    ctx: Context,
+    environment: str,
+    operation: str,
+    state: State,
+    *messages: Message,
+    **identity: Unpack[Identity],
+) -> None:
+    """Add messages and set how the operation stands; ``running`` leaves it open."""
+    note(ctx, environment, operation, *messages)
+    changes: Item = {"state": state, **_known(identity)}
+    if state != "running":
+        changes["ended_at"] = int(ctx.clock.now() * 1000)
+    _header(ctx, environment, operation, changes)
+
+
+def record(
+    ctx: Context,
+    environment: str,
+    kind: str,
+    action: str,
+    state: State,
+    *messages: Message,
+    operation: str | None = None,
+    **identity: Unpack[Identity],
+) -> str:
+    """Write a short operation, such as a refresh, with its messages at once; return its id.
+
+    It costs one write; the messages stand on the header.
+    """
+    now = ctx.clock.now()
+    operation = operation or ids.operation_id(now, ctx.random)
+    changes: Item = {"kind": kind, "action": action, "state": state, **_known(identity)}
+    if messages:
+        changes["messages"] = _written(messages, now)
+    if state != "running":
+        changes["ended_at"] = int(now * 1000)
+    _header(ctx, environment, operation, changes)
+    return operation
+
+
+def read(ctx: Context, environment: str, operation: str) -> tuple[Item, list[Item]] | None:
+    """Return an operation's header and its messages in order, or None.
+
+    Raises:
+        StoreUnavailable: reading, unlike writing, says so.
+    """
+    pk = tables.activity(environment, operation, HEADER).pk
+    header: Item | None = None
+    messages: list[Item] = []
+    for item in pages(ctx.store, tables.ACTIVITY, pk):
+        if item["sk"] == HEADER:
+            header = item
+        messages.extend(item.get("messages", ()))
+    if header is None:
+        return None
+    return header, sorted(messages, key=lambda message: int(message["at"]))
+
+
+def _header(ctx: Context, environment: str, operation: str, changes: Item) -> None:
+    now = ctx.clock.now()
+    # Index attributes follow from the id, so that writing them again changes nothing, and a
+    # finish() whose begin() was lost still makes an operation that can be listed.
+    always = {
+        "environment": environment,
+        "created": operation,
+        "updated_at": int(now * 1000),
+        "ttl": int(now) + LIFE_SECONDS,
+    }
+    key = tables.activity(environment, operation, HEADER)
+    _guarded(operation, lambda: ctx.store.update(Update(key, set={**always, **changes})))
+
+
+def _known(identity: Identity) -> dict[str, str]:
+    return {name: clean_text(str(value)) for name, value in identity.items() if value is not None}
+
+
+def _written(messages: Sequence[Message], now: float) -> list[Item]:
+    written: list[Item] = []
+    for message in messages[:_MOST_MESSAGES]:
+        entry: Item = {
+            "level": message.level,
+            "text": clean_text(message.text),
+            "at": int(now * 1000),
+        }
+        details = clean_details(message.details)
+        if details:
+            entry["details"] = details
+        written.append(entry)
+    return written
+
+
+def _guarded(operation: str, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except (ConditionFailed, ItemTooLarge, StoreUnavailable, TransactionConflict) as error:
+        logger.warning(
+            "activity was not written",
+            extra={"operation": operation, "cause": type(error).__name__},
+        )

@@ -1,0 +1,356 @@
+"""The end user comes back from the provider: checked, exchanged, stored, told.
+
+state known? ── unused, not expired? ── this browser's cookie? ── issuer? ── claimed once
+│
+page + frame ── webhook ── one transaction ── post-connection ── code → tokens
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from keystow import sockets
+from keystow.activity import log as activity
+from keystow.authorization.failure import AuthorizationFailed
+from keystow.authorization.follow_up import post_connection
+from keystow.catalog.interpolate import metadata_from
+from keystow.connections.importing import environment_of
+from keystow.connections.save import KEEP, Draft, failed_event, save
+from keystow.errors import ApiError
+from keystow.log import logger
+from keystow.modes.oauth2 import credentials_of
+from keystow.oauth import issuer
+from keystow.oauth import state as states
+from keystow.oauth.client_authentication import OAuthClient
+from keystow.oauth.errors import TokenError
+from keystow.oauth.token_endpoint import exchange_code
+from keystow.records.attempt import Attempt
+from keystow.records.connection import Sealed
+from keystow.registry import integrations, providers
+from keystow.secret import Secret
+from keystow.store import ConditionFailed, Exists, Missing, Update, tables
+from keystow.store.operations import All
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keystow.catalog.loader import Provider
+    from keystow.context import Context
+    from keystow.oauth.token_answer import TokenSet
+    from keystow.records.attempt import AttemptSecrets
+    from keystow.records.integration import Integration
+
+TOMBSTONE_SECONDS: Final = 300
+PROVIDER_ERROR_KEYS: Final = (
+    "error",
+    "error_description",
+    "error_reason",
+    "error_uri",
+    "status_code",
+    "error_message",
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an authorization ended, as the page shows it."""
+
+    error_type: str | None = None
+    description: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a connection."""
+        return self.error_type is None
+
+
+def finish(
+    ctx: Context, query: dict[str, Any], cookies: Mapping[str, str], *, secure: bool
+) -> Ended:
+    """End an authorization and tell the browser's WebSocket.
+
+    Args:
+        ctx: the container's context.
+        query: parsed query string of the callback.
+        cookies: of the request.
+        secure: whether the callback is https, which decides the cookie's name.
+    """
+    try:
+        attempt = _attempt(ctx, query)
+    except AuthorizationFailed as failure:
+        return Ended(failure.error_type, failure.description)
+    try:
+        earlier = _check(ctx, attempt, cookies, secure=secure)
+        if earlier is not None:
+            return earlier
+        connection_id = _conclude(ctx, attempt, query)
+    except AuthorizationFailed as failure:
+        _tell_failure(ctx, attempt, failure)
+        return Ended(failure.error_type, failure.description)
+    except ApiError as error:
+        failure = AuthorizationFailed("unknown_err", error.message or error.code, event="unknown")
+        _tell_failure(ctx, attempt, failure)
+        return Ended(failure.error_type, failure.description)
+    _push(ctx, attempt, sockets.success(attempt.unique_key, connection_id))
+    return Ended()
+
+
+def _attempt(ctx: Context, query: dict[str, Any]) -> Attempt:
+    state = query.get("state")
+    if not isinstance(state, str) or not state:
+        raise AuthorizationFailed("state_err", "No state came back from the provider")
+    item = ctx.store.get(tables.oauth_state(states.hash_of(state)))
+    if item is None:
+        raise AuthorizationFailed("state_err", "This authorization is not known, or is over")
+    return Attempt.from_item(item)
+
+
+def _check(
+    ctx: Context, attempt: Attempt, cookies: Mapping[str, str], *, secure: bool
+) -> Ended | None:
+    """Require an open attempt of this browser; return how it ended when it is merely reloaded."""
+    if not states.is_bound(cookies, attempt.state_hash, attempt.binding_hash, secure=secure):
+        raise AuthorizationFailed(
+            "state_cookie_err", "This authorization was not started in this browser"
+        )
+    now = int(ctx.clock.now() * 1000)
+    if attempt.used_at is not None:
+        if attempt.outcome is not None and now - attempt.used_at < TOMBSTONE_SECONDS * 1000:
+            return Ended(attempt.outcome["error_type"], attempt.outcome["description"])
+        raise AuthorizationFailed("state_err", "This authorization has been used already")
+    if attempt.expires_at <= now:
+        raise AuthorizationFailed("state_err", "This authorization took too long; start again")
+    return None
+
+
+def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
+    secrets = attempt.secrets(ctx.vault)
+    _claim(ctx, attempt)
+    integration = integrations.by_id(ctx, attempt.environment, attempt.integration)
+    provider = providers.find(ctx, attempt.environment, attempt.provider)
+    if integration is None:
+        raise AuthorizationFailed("provider_config_err", "The integration was deleted meanwhile")
+    if provider is None:
+        raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
+    _check_issuer(provider, query)
+    code = query.get(provider.authorization_code_param_in_callback)
+    if not isinstance(code, str) or not code:
+        raise AuthorizationFailed(
+            "callback_err", f"No code came back.{_provider_error(query)}", event="invalid_callback"
+        )
+    config = dict(secrets.connection_config.reveal())
+    from_redirect = metadata_from(query, provider.definition, "redirect_uri_metadata")
+    tokens = _exchange(
+        ctx, attempt, integration, provider, secrets, code, {**from_redirect, **config}
+    )
+    credentials = credentials_of(tokens)
+    from_answer = metadata_from(tokens.raw.reveal(), provider.definition, "token_response_metadata")
+    found = {**from_answer, **from_redirect}
+    config = {
+        **found,
+        **{name: value for name, value in config.items() if value or name not in found},
+    }
+    credentials = _with_override(credentials, secrets, config)
+    config = post_connection(ctx, attempt, integration, provider, credentials, config)
+    saved = save(
+        ctx,
+        Draft(
+            environment=environment_of(ctx, attempt.environment),
+            integration=integration,
+            provider=provider,
+            connection_id=attempt.connection_id,
+            sealed=Sealed(credentials, Secret(config)),
+            metadata=KEEP,
+            tags=attempt.session.tags,
+            end_user=attempt.session.end_user,
+            webhook_url_override=attempt.session.webhook_url_override,
+            expected_generation=attempt.generation,
+        ),
+    )
+    _remember(ctx, attempt, Ended())
+    activity.finish(
+        ctx,
+        attempt.environment,
+        attempt.operation_id,
+        "success",
+        activity.Message(
+            "info",
+            "The connection was made",
+            {"as": saved.operation, "granted": _granted(attempt, tokens)},
+        ),
+        connection_id=attempt.connection_id,
+    )
+    return attempt.connection_id
+
+
+def _claim(ctx: Context, attempt: Attempt) -> None:
+    """Use the attempt up: whoever comes with the same state from now on is late."""
+    now = ctx.clock.now()
+    try:
+        ctx.store.update(
+            Update(
+                attempt.key,
+                set={"used_at": int(now * 1000), "ttl": int(now) + 3600},
+                remove=("sealed",),
+                condition=All((Exists("sealed"), Missing("used_at"))),
+            )
+        )
+    except ConditionFailed:
+        raise AuthorizationFailed("state_err", "This authorization has been used already") from None
+
+
+def _check_issuer(provider: Provider, query: dict[str, Any]) -> None:
+    given = query.get("iss")
+    try:
+        issuer.check(
+            given if isinstance(given, str) else None,
+            provider.issuer,
+            required=bool(provider.definition.get("issuer_required")),
+        )
+    except issuer.IssuerMismatch:
+        raise AuthorizationFailed(
+            "callback_err",
+            "The answer came from another authorization server than the one asked",
+            event="invalid_callback",
+        ) from None
+
+
+def _provider_error(query: dict[str, Any]) -> str:
+    told = [
+        f"{name}: {value[:200]}"
+        for name in PROVIDER_ERROR_KEYS
+        if isinstance(value := query.get(name), str) and value
+    ]
+    return f" Provider error: {'; '.join(told)}" if told else ""
+
+
+def _exchange(
+    ctx: Context,
+    attempt: Attempt,
+    integration: Integration,
+    provider: Provider,
+    secrets: AttemptSecrets,
+    code: str,
+    config: dict[str, Any],
+) -> TokenSet:
+    override = secrets.client_override.reveal()
+    if override.get("client_id"):
+        client = OAuthClient(override["client_id"], Secret(override["client_secret"]))
+    else:
+        app = integration.secrets(ctx.vault)
+        client = OAuthClient(integration.client_id or "", app.client_secret)
+    try:
+        return exchange_code(
+            ctx.egress,
+            provider,
+            client,
+            code=Secret(code),
+            redirect_uri=attempt.redirect_uri,
+            code_verifier=None if provider.disable_pkce else secrets.code_verifier,
+            connection_config=config,
+            now=ctx.clock.now(),
+        )
+    except TokenError as error:
+        unreadable = error.code in {"invalid_response", "missing_access_token"}
+        raise AuthorizationFailed(
+            "unknown_err",
+            f"The provider gave no token: {error.code}. {error.description}".strip(),
+            event="unable_to_parse_token_response" if unreadable else "unknown",
+        ) from None
+
+
+def _with_override(
+    credentials: Secret[dict[str, Any]], secrets: AttemptSecrets, config: dict[str, Any]
+) -> Secret[dict[str, Any]]:
+    """Keep a connection's own client with its credential (contract 9.3)."""
+    override = secrets.client_override.reveal()
+    found = dict(credentials.reveal())
+    if override.get("client_id"):
+        found["config_override"] = {
+            "client_id": override["client_id"],
+            "client_secret": override["client_secret"],
+        }
+    if override.get("refresh_token"):
+        found["refresh_token"] = override["refresh_token"]
+        found["raw"] = {**found["raw"], "refresh_token": override["refresh_token"]}
+        config["overrideTokenRefresh"] = True
+    scopes = config.get("oauth_scopes_override")
+    if isinstance(scopes, str):
+        config["oauth_scopes_override"] = [each for each in scopes.split(",") if each]
+    return Secret(found)
+
+
+def _granted(attempt: Attempt, tokens: TokenSet) -> str:
+    if tokens.granted_scopes is None:
+        return "as requested"
+    missing = sorted(set(attempt.scopes) - set(tokens.granted_scopes))
+    return f"without {' '.join(missing)}" if missing else "as requested"
+
+
+def _remember(ctx: Context, attempt: Attempt, ended: Ended) -> None:
+    """Keep the outcome for five minutes, so that a reloaded callback shows it again."""
+    outcome = {"error_type": ended.error_type, "description": ended.description}
+    try:
+        ctx.store.update(Update(attempt.key, set={"outcome": outcome}, condition=Exists("used_at")))
+    except ConditionFailed:
+        return
+
+
+def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) -> None:
+    _push(
+        ctx,
+        attempt,
+        sockets.failure(
+            failure.error_type, failure.description, attempt.unique_key, attempt.connection_id
+        ),
+    )
+    if failure.error_type in {"state_err", "state_cookie_err"}:
+        return  # the attempt itself is untouched
+    _remember(ctx, attempt, Ended(failure.error_type, failure.description))
+    activity.finish(
+        ctx,
+        attempt.environment,
+        attempt.operation_id,
+        "failed",
+        activity.Message("error", failure.description, {"type": failure.error_type}),
+    )
+    if failure.event is None:
+        return
+    failed_event(
+        ctx,
+        environment=environment_of(ctx, attempt.environment),
+        provider_config_key=attempt.unique_key,
+        provider=providers.find(ctx, attempt.environment, attempt.provider),
+        connection_id=attempt.connection_id,
+        error=(failure.event, failure.description),
+        end_user=attempt.session.end_user,
+        webhook_url_override=attempt.session.webhook_url_override,
+        log_id=attempt.operation_id,
+    )
+
+
+def _push(ctx: Context, attempt: Attempt, frame: dict[str, Any]) -> None:
+    if attempt.socket is None:
+        return
+    try:
+        ctx.sockets.push_to_client(attempt.socket, frame)
+    except Exception as error:  # noqa: BLE001 - the page tells it too
+        logger.warning("frame not sent", extra={"cause": type(error).__name__})
+
+
+def provider_errors(query: dict[str, Any]) -> dict[str, str]:
+    """Return what the provider itself said went wrong, for the page."""
+    return {
+        name: value[:500]
+        for name in PROVIDER_ERROR_KEYS
+        if isinstance(value := query.get(name), str)
+    }
+
+
+def form_as_query(body: bytes) -> str:
+    """Return the query string of a callback that came as a form (response_mode=form_post)."""
+    from urllib.parse import parse_qsl, urlencode
+
+    pairs = parse_qsl(body[:20_000].decode("utf-8", "replace"), keep_blank_values=True)
+    return urlencode(pairs[:50])

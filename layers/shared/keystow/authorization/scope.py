@@ -1,0 +1,113 @@
+"""What a connect session allows for an integration, and what it fixes (contract 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from keystow.connections.importing import environment_of
+from keystow.errors import ApiError, Issue
+from keystow.ids import uuid4
+from keystow.registry import integrations, providers
+from keystow.sessions.service import applies_to
+from keystow.store import tables
+
+if TYPE_CHECKING:
+    from keystow.catalog.loader import Provider
+    from keystow.context import Context
+    from keystow.records.environment import Environment
+    from keystow.records.integration import Integration
+    from keystow.records.session import ConnectSession
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One end user connecting one integration.
+
+    ``generation`` is that of the connection to be authorized anew; None: a new one is made.
+    """
+
+    session: ConnectSession
+    environment: Environment
+    integration: Integration
+    provider: Provider
+    connection_id: str
+    generation: str | None
+
+
+def refuse_connection_id(query: dict[str, Any]) -> None:
+    """Refuse a connection id beside a session token. Raises 400 ``invalid_query_params``."""
+    if "connection_id" in query:
+        issue = Issue(
+            "custom", "connection_id is forbidden when using session token", ("connection_id",)
+        )
+        raise ApiError("invalid_query_params", issues=[issue])
+
+
+def find_integration(
+    ctx: Context, session: ConnectSession, unique_key: str
+) -> tuple[Integration, Provider]:
+    """Return an integration and its provider.
+
+    Raises:
+        ApiError: 404 ``unknown_provider_config``, ``unknown_provider_template``.
+    """
+    integration = integrations.by_unique_key(ctx, session.environment, unique_key, fresh=True)
+    if integration is None:
+        raise ApiError("unknown_provider_config", status=404)
+    provider = providers.find(ctx, session.environment, integration.provider)
+    if provider is None:
+        raise ApiError("unknown_provider_template")
+    return integration, provider
+
+
+def open_scope(
+    ctx: Context, session: ConnectSession, integration: Integration, provider: Provider
+) -> Scope:
+    """Return what the session allows.
+
+    Raises:
+        ApiError: 400 ``integration_not_allowed``; ``invalid_connection`` when the connection to be
+            authorized anew is gone.
+    """
+    if not applies_to(session, integration.unique_key):
+        raise ApiError("integration_not_allowed")
+    generation = None
+    connection_id = uuid4(ctx.random)
+    if session.reconnect is not None:
+        integration_id, connection_id, _generation = session.reconnect
+        place = tables.connection(session.environment, integration_id, connection_id)
+        item = ctx.store.get(place)
+        if item is None or integration_id != integration.id:
+            raise ApiError("invalid_connection")
+        generation = item["generation"]
+    environment = environment_of(ctx, session.environment)
+    return Scope(session, environment, integration, provider, connection_id, generation)
+
+
+def connection_config(query: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    """Return the connection config: the browser's texts, over which the session's win."""
+    from keystow.catalog.interpolate import connection_config_of
+
+    given = query.get("params")
+    found: dict[str, Any] = connection_config_of(given) if isinstance(given, dict) else {}
+    fixed = scope.session.defaults.get(scope.integration.unique_key, {})
+    config = {**found, **(fixed.get("connection_config") or {})}
+    config.pop("webhook_url", None)
+    return config
+
+
+def check_inputs(scope: Scope, config: dict[str, Any]) -> None:
+    """Refuse inputs that do not have the form their provider's entry gives them.
+
+    They may stand in the host that a secret is sent to. Raises 400 ``invalid_query_params``.
+    """
+    from keystow.catalog.loader import unfit_inputs
+
+    unfit = unfit_inputs(scope.provider, config)
+    if unfit:
+        issues = [
+            Issue("invalid_format", "does not have the form it should", ("params", name))
+            for name in unfit
+        ]
+        raise ApiError("invalid_query_params", issues=issues)

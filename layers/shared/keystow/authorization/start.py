@@ -1,0 +1,199 @@
+"""Sending an end user to the provider: state, PKCE, and a cookie that binds both to a browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from keystow.activity import log as activity
+from keystow.authorization.failure import AuthorizationFailed
+from keystow.authorization.scope import connection_config, open_scope, refuse_connection_id
+from keystow.catalog.errors import CatalogueError
+from keystow.catalog.loader import unfit_inputs
+from keystow.oauth import authorization, pkce
+from keystow.oauth import state as states
+from keystow.records.attempt import Attempt, AttemptSecrets, seal
+from keystow.registry import integrations, providers
+from keystow.secret import Secret
+from keystow.store import Put
+from keystow.store.operations import NEW
+
+if TYPE_CHECKING:
+    from keystow.authorization.scope import Scope
+    from keystow.context import Context
+    from keystow.records.session import ConnectSession
+
+LIFE_SECONDS: Final = 30 * 60
+OVERRIDES: Final = (
+    "oauth_client_id_override",
+    "oauth_client_secret_override",
+    "oauth_refresh_token_override",
+)
+
+
+@dataclass(frozen=True)
+class Started:
+    """Where the browser goes next, with its cookie."""
+
+    location: str
+    cookie: str
+
+
+def start(
+    ctx: Context,
+    session: ConnectSession,
+    unique_key: str,
+    query: dict[str, Any],
+    base_url: str,
+) -> Started:
+    """Begin an authorization.
+
+    Args:
+        ctx: the container's context.
+        session: who connects.
+        unique_key: which integration.
+        query: parsed query string of ``GET /oauth/connect/{providerConfigKey}``.
+        base_url: the canonical public URL.
+
+    Raises:
+        AuthorizationFailed: told to the popup and its opener.
+        ApiError: 400 ``integration_not_allowed``, ``invalid_connection``, ``invalid_query_params``.
+    """
+    refuse_connection_id(query)
+    integration = integrations.by_unique_key(ctx, session.environment, unique_key, fresh=True)
+    if integration is None:
+        raise AuthorizationFailed("provider_config_err", "There is no integration of this key")
+    provider = providers.find(ctx, session.environment, integration.provider)
+    if provider is None:
+        raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
+    scope = open_scope(ctx, session, integration, provider)
+    if provider.auth_mode != "OAUTH2" or provider.definition.get("installation") == "outbound":
+        raise AuthorizationFailed(
+            "auth_mode_err", f"{provider.auth_mode} is not authorized in a popup"
+        )
+    config = connection_config(query, scope)
+    override = _client_override(query)
+    client_id = override.get("client_id") or integration.client_id
+    if not client_id:
+        raise AuthorizationFailed(
+            "provider_config_err", "The integration has no client id and secret yet"
+        )
+    _check(scope, config)
+
+    state = states.new_state(ctx.random.bytes)
+    verifier = pkce.new_verifier(ctx.random.bytes)
+    callback = scope.environment.callback_url or f"{base_url}/oauth/callback"
+    scopes = _scopes(scope, config)
+    fixed = session.defaults.get(unique_key, {})
+    try:
+        location = authorization.authorization_url(
+            provider,
+            client_id=client_id,
+            redirect_uri=callback,
+            scopes=scopes,
+            state=state.value,
+            code_challenge=None if provider.disable_pkce else pkce.challenge(verifier),
+            connection_config=config,
+            authorization_params=_params(fixed, query),
+            user_scope=fixed.get("user_scopes"),
+        )
+    except authorization.ReservedParameter as error:
+        raise AuthorizationFailed(
+            "url_param_err", f"{error.name} is set by the server and cannot be given"
+        ) from None
+    except (CatalogueError, authorization.InvalidAuthorizationUrl):
+        raise AuthorizationFailed(
+            "url_param_err", "What was typed in does not make an address of this provider"
+        ) from None
+
+    now = ctx.clock.now()
+    secrets = AttemptSecrets(verifier, Secret(config), Secret(override))
+    socket = query.get("ws_client_id")
+    attempt = Attempt(
+        state_hash=state.hash,
+        binding_hash=state.binding_hash,
+        environment=session.environment,
+        integration=integration.id,
+        unique_key=unique_key,
+        provider=provider.id,
+        connection_id=scope.connection_id,
+        redirect_uri=callback,
+        operation_id=session.operation_id,
+        created_at=int(now * 1000),
+        expires_at=int((now + LIFE_SECONDS) * 1000),
+        envelope=seal(ctx.vault, session.environment, state.hash, secrets),
+        session=session,
+        socket=socket if isinstance(socket, str) and socket else None,
+        generation=scope.generation,
+        scopes=tuple(scopes),
+    )
+    ctx.store.put(Put(attempt.key, attempt.as_item(), NEW))
+    activity.finish(
+        ctx,
+        session.environment,
+        session.operation_id,
+        "running",
+        activity.Message(
+            "info",
+            "Redirecting to the provider",
+            {"scopes": " ".join(scopes), "pkce": not provider.disable_pkce},
+        ),
+        connection_id=scope.connection_id,
+        integration_key=unique_key,
+        provider=provider.id,
+    )
+    secure = base_url.startswith("https://")
+    return Started(location, states.set_cookie(state, secure=secure, max_age=LIFE_SECONDS))
+
+
+def _check(scope: Scope, config: dict[str, Any]) -> None:
+    if not authorization.uses_code_grant(scope.provider):
+        raise AuthorizationFailed(
+            "grant_type_err", "The provider's definition names another grant type"
+        )
+    missing = authorization.missing_parameters(scope.provider, config)
+    if missing:
+        raise AuthorizationFailed("url_param_err", f"Missing: {', '.join(missing)[:200]}")
+    unfit = unfit_inputs(scope.provider, config)
+    if unfit:
+        raise AuthorizationFailed(
+            "url_param_err", f"Not of the form it should have: {', '.join(unfit)[:200]}"
+        )
+
+
+def _scopes(scope: Scope, config: dict[str, Any]) -> list[str]:
+    """Return the scopes to ask for: the session's own, else the integration's."""
+    text = scope.integration.scopes or ""
+    override = config.get("oauth_scopes_override")
+    if isinstance(override, str) and override:
+        text = override
+    elif isinstance(override, list) and override:
+        text = ",".join(str(each) for each in override)
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _params(fixed: dict[str, Any], query: dict[str, Any]) -> dict[str, str | None]:
+    """Return the authorization parameters: the session's replace the browser's whole."""
+    if fixed.get("authorization_params") is not None:
+        return dict(fixed["authorization_params"])
+    given = query.get("authorization_params")
+    if not isinstance(given, dict):
+        return {}
+    return {name: value for name, value in given.items() if isinstance(value, str)}
+
+
+def _client_override(query: dict[str, Any]) -> dict[str, str]:
+    """Return the connection's own OAuth client, when the browser brings one (contract 4.1)."""
+    given = query.get("credentials")
+    if not isinstance(given, dict):
+        return {}
+    found = {
+        name.removeprefix("oauth_").removesuffix("_override"): value
+        for name in OVERRIDES
+        if isinstance(value := given.get(name), str) and value
+    }
+    if ("client_id" in found) != ("client_secret" in found):
+        raise AuthorizationFailed(
+            "provider_config_err", "An OAuth client needs both its id and its secret"
+        )
+    return found

@@ -1,0 +1,192 @@
+"""Credentials that the end user types in: API key, user and password, client, or none (4.3-4.12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import StringConstraints
+
+from keystow.activity import log as activity
+from keystow.authorization.scope import (
+    Scope,
+    check_inputs,
+    connection_config,
+    find_integration,
+    open_scope,
+    refuse_connection_id,
+)
+from keystow.connections.save import Draft, failed_event, save
+from keystow.errors import ApiError
+from keystow.http.validation import Body
+from keystow.modes.verification import verify
+from keystow.oauth.errors import TokenError
+from keystow.records.connection import Sealed
+from keystow.secret import Secret
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.records.session import ConnectSession
+
+AuthMode = Literal["API_KEY", "BASIC", "NONE", "OAUTH2_CC"]
+AUTH_TYPES: Final = {
+    "API_KEY": "apikey",
+    "BASIC": "basic",
+    "NONE": "unauth",
+    "OAUTH2_CC": "oauth2CC",
+}
+
+
+class ApiKeyBody(Body):
+    """``POST /api-auth/api-key/{providerConfigKey}``."""
+
+    apiKey: Annotated[str, StringConstraints(min_length=1, max_length=1024)]  # noqa: N815
+
+
+class BasicBody(Body):
+    """``POST /api-auth/basic/{providerConfigKey}``; both may be empty."""
+
+    username: Annotated[str, StringConstraints(max_length=1024)]
+    password: Annotated[str, StringConstraints(max_length=1024)]
+
+
+def submit(
+    ctx: Context,
+    session: ConnectSession,
+    unique_key: str,
+    mode: AuthMode,
+    credentials: Secret[dict[str, Any]],
+    query: dict[str, Any],
+) -> dict[str, str]:
+    """Make a connection of what was typed in.
+
+    Args:
+        ctx: the container's context.
+        session: who connects.
+        unique_key: which integration.
+        mode: the auth mode of the endpoint.
+        credentials: as they will be stored.
+        query: parsed query string.
+
+    Returns:
+        ``{"connectionId", "providerConfigKey"}``.
+
+    Raises:
+        ApiError: in the order of contract 4; 400 ``connection_test_failed``.
+    """
+    refuse_connection_id(query)
+    integration, provider = find_integration(ctx, session, unique_key)
+    if provider.auth_mode != mode:
+        raise ApiError("invalid_auth_mode")
+    scope = open_scope(ctx, session, integration, provider)
+    config = connection_config(query, scope)
+    check_inputs(scope, config)
+    log = activity.begin(
+        ctx,
+        session.environment,
+        "auth",
+        "create_connection",
+        operation=session.operation_id,
+        connection_id=scope.connection_id,
+        integration_key=unique_key,
+        provider=provider.id,
+    )
+    sealed = Sealed(credentials, Secret(config))
+    try:
+        sealed = _tested(ctx, scope, mode, sealed)
+    except ApiError as error:
+        _failed(ctx, scope, log, error)
+        raise
+    saved = save(
+        ctx,
+        Draft(
+            environment=scope.environment,
+            integration=integration,
+            provider=provider,
+            connection_id=scope.connection_id,
+            sealed=sealed,
+            metadata={},
+            tags=session.tags,
+            end_user=session.end_user,
+            webhook_url_override=session.webhook_url_override,
+            fetched=mode != "NONE",
+            expected_generation=scope.generation,
+        ),
+    )
+    activity.finish(
+        ctx,
+        session.environment,
+        log,
+        "success",
+        activity.Message(
+            "info", "The connection was made", {"auth": AUTH_TYPES[mode], "as": saved.operation}
+        ),
+    )
+    if mode == "OAUTH2_CC":
+        return {"providerConfigKey": unique_key, "connectionId": scope.connection_id}
+    return {"connectionId": scope.connection_id, "providerConfigKey": unique_key}
+
+
+def _tested(ctx: Context, scope: Scope, mode: AuthMode, sealed: Sealed) -> Sealed:
+    if mode == "NONE":
+        return sealed
+    if mode != "OAUTH2_CC":
+        verify(ctx, scope.provider, sealed)
+        return sealed
+    from keystow.modes.client_credentials import request_token
+
+    config = dict(sealed.connection_config.reveal())
+    fixed = scope.session.defaults.get(scope.integration.unique_key, {})
+    if fixed.get("authorization_params"):
+        config["authorization_params"] = fixed["authorization_params"]
+    if scope.integration.scopes and not config.get("oauth_scopes"):
+        config["oauth_scopes"] = scope.integration.scopes
+    try:
+        return request_token(ctx, scope.provider, Sealed(sealed.credentials, Secret(config))).sealed
+    except TokenError as error:
+        raise ApiError(
+            "client_credentials_fetch_error",
+            f"The provider gave no token for this client. It said: {error.description}",
+        ) from None
+
+
+def _failed(ctx: Context, scope: Scope, log: str, error: ApiError) -> None:
+    activity.finish(
+        ctx,
+        scope.session.environment,
+        log,
+        "failed",
+        activity.Message("error", error.message or error.code, {"code": error.code}),
+    )
+    failed_event(
+        ctx,
+        environment=scope.environment,
+        provider_config_key=scope.integration.unique_key,
+        provider=scope.provider,
+        connection_id=scope.connection_id,
+        error=(error.code, error.message or error.code),
+        end_user=scope.session.end_user,
+        webhook_url_override=scope.session.webhook_url_override,
+        log_id=log,
+    )
+
+
+def client_credentials_of(body: dict[str, Any]) -> Secret[dict[str, Any]]:
+    """Return the client of a body of ``POST /oauth2/auth`` (contract 4.3: checked by hand).
+
+    Raises:
+        ApiError: 400 ``missing_client_id``, ``missing_client_secret``, ``invalid_body``.
+    """
+    if not body.get("client_id"):
+        raise ApiError("missing_client_id", "client_id is missing")
+    if not body.get("client_secret") and not body.get("client_private_key"):
+        raise ApiError("missing_client_secret", "client_secret is missing")
+    names = ("client_id", "client_secret", "client_certificate", "client_private_key")
+    found: dict[str, Any] = {"type": "OAUTH2_CC", "client_secret": ""}
+    for name in names:
+        value = body.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str) or len(value) > 16_384:  # noqa: PLR2004 - as for tokens
+            raise ApiError("invalid_body", f"{name} must be a text of at most 16384 characters")
+        found[name] = value
+    return Secret(found)

@@ -1,0 +1,394 @@
+"""The template language of catalogue entries: `${connectionConfig.x}`, `${now:X}`, `${base64(…)}`.
+
+A template is read once, from left to right; what is filled in is never read as a template again.
+A placeholder that can't be filled in stays as it stands, and so does a function around it, so
+that callers can see it and refuse or drop the text. Neither clock nor randomness is read here:
+`now` (an ISO instant) and `random` are handed in with the other values, one pair per request.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from itertools import pairwise
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from keystow.catalog import dates
+from keystow.catalog.errors import InterpolationError
+from keystow.catalog.template_functions import FUNCTIONS, LIST, MESSAGE_AND_KEY, WHOLE
+
+__all__ = [
+    "InterpolationError",
+    "connection_config_of",
+    "extract_step_number",
+    "fits",
+    "interpolate_object_values",
+    "interpolate_string",
+    "interpolate_string_from_object",
+    "is_resolved",
+    "make_url",
+    "metadata_from",
+    "misses_interpolation_param",
+    "placeholders",
+    "python_pattern",
+    "strip_credential",
+    "strip_step_response",
+]
+
+_OPEN = "${"
+_FALLBACK = re.compile(r"\s\|\|\s")
+_CALL = re.compile(r"([A-Za-z][A-Za-z0-9]*)\((.*)\)", re.DOTALL)
+_NOW = re.compile(r"now(?:([+-]\d{1,9}):([a-z]+))?(?::(.+))?", re.DOTALL)
+_STEP = re.compile(r"\$\{step(\d+)\.")
+_STEP_PREFIX = re.compile(r"\$\{step\d+\.")
+_SCOPE_PREFIX = re.compile(r"\$\{(?:connectionConfig|credentials)\.")
+_CREDENTIAL_PREFIX = re.compile(r"\$\{credentials\.")
+# The whole authority, or the whole origin, is one placeholder: only then may its value bring
+# a port or a scheme of its own.
+_HOST_IS_VALUE = re.compile(r"(?:https?://)?\$\{[^{}]+\}(?=[/?#]|$)")
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?"
+)
+_IP_LITERAL = re.compile(r"\[[0-9A-Fa-f:.]+\]")
+_DOTS = frozenset({".", ".."})
+_JS_GROUP = re.compile(r"\(\?<(?![=!])")
+_MAX_DEPTH = 16
+_MAX_VALUE = 2_000
+
+
+def interpolate_string(template: str, replacers: Mapping[str, Any]) -> str:
+    """Fills every placeholder of `template` that `replacers` can fill; the others stay.
+
+    Only strings and numbers are filled in. A key may be a path (`a.b`); a mapping whose keys
+    hold dots themselves (`incoming_webhook.url`) is understood too.
+
+    Raises:
+        InterpolationError: a function of the template failed (an unreadable key, say).
+    """
+    return _fill(template, replacers, 0)[0]
+
+
+def interpolate_string_from_object(template: str, replacers: Mapping[str, Any]) -> str:
+    """As `interpolate_string`, and reads `left || right`: the first side that is filled entirely.
+
+    When no side is, the last one is the result, as far as it could be filled.
+
+    Raises:
+        InterpolationError: as `interpolate_string`.
+    """
+    *earlier, last = _sides(template)
+    for side in earlier:
+        text, complete = _fill(side, replacers, 0)
+        if complete and text and text != side:
+            return text
+    return interpolate_string(last, replacers)
+
+
+def interpolate_object_values(obj: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fills the strings of `obj`, at any depth, from a connection's config; the rest stays."""
+    scope = _scope(config)
+    return {key: _fill_value(value, scope) for key, value in obj.items()}
+
+
+def misses_interpolation_param(template: str, config: Mapping[str, Any]) -> bool:
+    """Whether a placeholder would be left over; one complete side of `a || b` is enough."""
+    scope = _scope(config)
+    return not any(_fill(side, scope, 0)[1] for side in _sides(template))
+
+
+def make_url(template: str, config: Mapping[str, Any], skip_encode: Collection[str] = ()) -> str:
+    """The URL a template names for a connection.
+
+    Values are percent-encoded, unless `skip_encode` has `base_url`; empty ones count as absent.
+    A value may bring its own scheme or port only where it stands for the whole origin or host:
+    in `https://${connectionConfig.sub}.example.com` nothing typed by an end user can lead the
+    request to another host.
+
+    Raises:
+        InterpolationError: `missing_parameters` when a placeholder is left over, `invalid_url`
+            when the result is no http(s) URL, `unsafe_value` for a value that is only dots.
+    """
+    values = {key: value for key, value in config.items() if value != ""}
+    text, side = "", template
+    for candidate in _sides(template):
+        side = candidate
+        plain, complete = _fill(side, _scope(values), 0)
+        encoded = _fill(side, _scope(_encoded(values)), 0)[0]
+        text = plain if "base_url" in skip_encode else encoded
+        if complete and _OPEN not in text:
+            break
+    else:
+        raise InterpolationError(
+            "missing_parameters",
+            f"Failed to interpolate URL template: {template}. Missing config parameters.",
+            template,
+        )
+    if any(_value(_scope(values), key) in _DOTS for key in placeholders(side)):
+        raise InterpolationError(
+            "unsafe_value", f"A value is not allowed in the URL template: {template}", template
+        )
+    if _HOST_IS_VALUE.match(side):
+        if _is_url(text):
+            return text
+        if _is_url(unquote(text)):
+            return unquote(text)
+    # Left unencoded, a value could have ended the host early.
+    elif _is_url(text) and _authority(text) == _authority(encoded):
+        return text
+    raise InterpolationError(
+        "invalid_url", f"Invalid URL after interpolation. Template: {template}", template
+    )
+
+
+def placeholders(template: str) -> list[str]:
+    """The keys a template asks for, those inside functions included, functions and dates not."""
+    found: list[str] = []
+    position = 0
+    while (start := template.find(_OPEN, position)) >= 0:
+        end = _closing(template, start)
+        if end < 0:
+            break
+        inner = template[start + 2 : end]
+        call = _CALL.fullmatch(inner)
+        if call and call.group(1) in FUNCTIONS:
+            found += placeholders(call.group(2))
+        elif not _NOW.fullmatch(inner):
+            found.append(inner)
+        position = end + 1
+    return found
+
+
+def is_resolved(text: str) -> bool:
+    """Whether no placeholder is left in `text`."""
+    return not placeholders(text)
+
+
+def strip_credential(value: Any) -> Any:
+    """`${credentials.a}` → `${a}` in a string or, at any depth, in lists and mappings."""
+    return _rewrite(value, _CREDENTIAL_PREFIX)
+
+
+def strip_step_response(value: Any) -> Any:
+    """`${step1.data.token}` → `${data.token}` in a string or, at any depth, in containers."""
+    return _rewrite(value, _STEP_PREFIX)
+
+
+def extract_step_number(template: str) -> int | None:
+    """The number N of the first `${stepN.…}`, or None."""
+    match = _STEP.search(template)
+    return int(match.group(1)) if match else None
+
+
+def connection_config_of(params: Mapping[str, Any]) -> dict[str, str]:
+    """What a client's `params` may put into connection_config: strings, but no `webhook_url`."""
+    return {
+        key: value
+        for key, value in params.items()
+        if isinstance(value, str) and key != "webhook_url"
+    }
+
+
+def metadata_from(
+    response: Mapping[str, Any], provider: Mapping[str, Any], field: str
+) -> dict[str, str | bool]:
+    """Copies from an answer what the entry's list `field` names; strings and booleans only.
+
+    A value that breaks the pattern or enum of its field is left out: a callback's query comes
+    from a browser, and such a value may name the host that secrets are sent to.
+
+    Args:
+        response: a token answer, or the query of a callback.
+        provider: the entry's definition.
+        field: `token_response_metadata`, `redirect_uri_metadata` or `webhook_response_metadata`.
+    """
+    found: dict[str, str | bool] = {}
+    for path in provider.get(field) or ():
+        value = _value(response, path)
+        rules = (provider.get("connection_config") or {}).get(path) or {}
+        if isinstance(value, bool) or (isinstance(value, str) and fits(value, rules)):
+            found[path] = value
+    return found
+
+
+def fits(value: str, field: Mapping[str, Any]) -> bool:
+    """Whether a value keeps to the `pattern` and `enum` of its input field (contract 14.3).
+
+    A pattern written for JavaScript that Python can't read fits nothing.
+    """
+    pattern, allowed = field.get("pattern"), field.get("enum")
+    if allowed and value not in allowed:
+        return False
+    if not pattern:
+        return True
+    if len(value) > _MAX_VALUE or "\n" in value:  # `$` would match before a last line break
+        return False
+    try:
+        return re.search(python_pattern(pattern), value) is not None
+    except re.error:
+        return False
+
+
+def python_pattern(pattern: str) -> str:
+    """A JavaScript regular expression with its named groups written as Python does."""
+    return _JS_GROUP.sub("(?P<", pattern)
+
+
+def _sides(template: str) -> list[str]:
+    return [side.strip() for side in _FALLBACK.split(template)]
+
+
+def _scope(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "connectionConfig": config, "credentials": config}
+
+
+def _encoded(values: Mapping[str, Any]) -> dict[str, Any]:
+    encoded: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, str):
+            encoded[key] = quote(value, safe="!'()*~-._")  # as encodeURIComponent
+        else:
+            encoded[key] = _encoded(value) if isinstance(value, Mapping) else value
+    return encoded
+
+
+def _fill_value(value: Any, scope: Mapping[str, Any]) -> Any:
+    if isinstance(value, str):
+        return interpolate_string_from_object(value, scope)
+    if isinstance(value, Mapping):
+        return {key: _fill_value(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill_value(item, scope) for item in value]
+    return value
+
+
+def _rewrite(value: Any, prefix: re.Pattern[str]) -> Any:
+    if isinstance(value, str):
+        return prefix.sub(_OPEN, value)
+    if isinstance(value, Mapping):
+        return {key: _rewrite(item, prefix) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rewrite(item, prefix) for item in value]
+    return value
+
+
+def _fill(template: str, replacers: Mapping[str, Any], depth: int) -> tuple[str, bool]:
+    """The filled text, and whether nothing was left over."""
+    out: list[str] = []
+    complete = True
+    position = 0
+    while (start := template.find(_OPEN, position)) >= 0:
+        out.append(template[position:start])
+        end = _closing(template, start)
+        if end < 0 or depth > _MAX_DEPTH:
+            out.append(template[start:])
+            return "".join(out), False
+        text = _resolve(template[start + 2 : end], replacers, depth)
+        if text is None:
+            complete = False
+            text = template[start : end + 1]
+        out.append(text)
+        position = end + 1
+    out.append(template[position:])
+    return "".join(out), complete
+
+
+def _closing(template: str, start: int) -> int:
+    """Where the placeholder that opens at `start` closes, or -1."""
+    level = 0
+    for index in range(start + 1, len(template)):
+        if template[index] == "{":
+            level += 1
+        elif template[index] == "}":
+            level -= 1
+            if level == 0:
+                return index
+    return -1
+
+
+def _resolve(inner: str, replacers: Mapping[str, Any], depth: int) -> str | None:
+    call = _CALL.fullmatch(inner)
+    if call and call.group(1) in FUNCTIONS:
+        function, style = FUNCTIONS[call.group(1)]
+        filled = [_fill(part, replacers, depth + 1) for part in _arguments(call.group(2), style)]
+        if style == MESSAGE_AND_KEY and len(filled) != 2:  # noqa: PLR2004 (message and key)
+            return None
+        if not all(complete for _, complete in filled):
+            return None
+        return function(tuple(text for text, _ in filled), replacers)
+    value = _value(replacers, inner)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # JavaScript writes 3.0 as 3.
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return _now(inner, replacers)
+
+
+def _arguments(text: str, style: str) -> list[str]:
+    """Cuts arguments at the commas outside placeholders, before anything is filled in."""
+    if style == WHOLE:
+        return [text]
+    commas: list[int] = []
+    level = 0
+    for index, character in enumerate(text):
+        level += {"{": 1, "}": -1}.get(character, 0)
+        if character == "," and level == 0:
+            commas.append(index)
+    if style == LIST:
+        edges = [-1, *commas, len(text)]
+        return [text[a + 1 : b].strip() for a, b in pairwise(edges)]
+    if not commas:
+        return [text]
+    return [text[: commas[-1]], text[commas[-1] + 1 :].strip()]
+
+
+def _value(source: Any, path: str) -> Any:
+    """The value at a dotted path; a key that itself holds the dots wins over a step down."""
+    if not isinstance(source, Mapping):
+        return None
+    if path in source:
+        return source[path]
+    for index, character in enumerate(path):
+        if character == "." and path[:index] in source:
+            value = _value(source[path[:index]], path[index + 1 :])
+            if value is not None:
+                return value
+    return None
+
+
+def _now(inner: str, replacers: Mapping[str, Any]) -> str | None:
+    match = _NOW.fullmatch(inner)
+    when = dates.parse_iso(str(replacers.get("now", ""))) if match else None
+    if match is None or when is None:
+        return None
+    amount, unit, pattern = match.groups()
+    if amount is not None:
+        moved = dates.shift(when, int(amount), unit)
+        if moved is None:
+            return None
+        when = moved
+    return dates.format_instant(when, pattern) if pattern else dates.to_iso(when)
+
+
+def _authority(url: str) -> str:
+    return re.split(r"[/?#\\]", url.partition("://")[2], maxsplit=1)[0]
+
+
+def _is_url(text: str) -> bool:
+    """Whether `text` is an absolute http(s) URL with a plain host, no user and no odd character.
+
+    Stricter than the WHATWG URL standard on purpose: parsers that disagree about a host are how
+    requests get led astray.
+    """
+    if any(ord(character) <= ord(" ") or character in '\\<>"`^|\x7f' for character in text):
+        return False
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError:
+        return False
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc:
+        return False
+    host, colon, _ = parts.netloc.rpartition(":")
+    if not colon or parts.netloc.endswith("]"):
+        host = parts.netloc
+    return bool(_HOST_NAME.fullmatch(host) or _IP_LITERAL.fullmatch(host))

@@ -1,0 +1,312 @@
+"""Builds a request to a provider's API with a connection's credentials (contract 7, 11.1).
+
+Nothing is sent here. Whoever sends it owns the rest of the rules: which hosts may be reached,
+redirects, retries.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from keystow.catalog.errors import InterpolationError
+from keystow.catalog.interpolate import (
+    interpolate_object_values,
+    interpolate_string_from_object,
+    is_resolved,
+    make_url,
+    placeholders,
+)
+from keystow.catalog.loader import Provider
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_CONFIG = "connectionConfig."
+_NO_VALUES: Final[Mapping[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRequest:
+    """A request ready to be sent. Only the method shows in its repr: all else may hold a secret."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf requests are built, with the one instant and random value they share.
+
+    Attributes:
+        provider: the entry.
+        credentials: as stored (contract 8.2), in the clear.
+        connection_config: as stored.
+        now_iso: ISO 8601 instant for `${now}`.
+        random: value for `${random}`.
+        client: `client_id` and `client_secret` of the integration, where headers need them.
+    """
+
+    provider: Provider
+    credentials: Mapping[str, Any] = field(repr=False)
+    connection_config: Mapping[str, Any]
+    now_iso: str
+    random: str
+    client: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def verification_requests(
+    provider: Provider,
+    credentials: Mapping[str, Any],
+    connection_config: Mapping[str, Any],
+    now_iso: str,
+    random: str,
+) -> list[OutgoingRequest]:
+    """The calls that show whether credentials work: they do if any one answers 2xx.
+
+    Empty when the entry has none: then the credentials are accepted untested.
+
+    Raises:
+        InterpolationError: the credentials or the config lack something that the calls need, or
+            hold what no request can carry. That is a fault of what was typed.
+    """
+    verification = provider.proxy.get("verification")
+    if not isinstance(verification, Mapping):
+        return []
+    caller = Caller(provider, credentials, connection_config, now_iso, random)
+    return [
+        build_request(
+            caller,
+            str(verification.get("method") or "GET"),
+            endpoint,
+            headers=verification.get("headers") or {},
+            data=verification.get("data"),
+            base_url_override=str(verification.get("base_url_override") or ""),
+        )
+        for endpoint in verification["endpoints"]
+    ]
+
+
+def build_request(
+    caller: Caller,
+    method: str,
+    endpoint: str,
+    *,
+    headers: Mapping[str, str] = _NO_VALUES,
+    data: Any = None,
+    base_url_override: str = "",
+    authorization: str | None = None,
+    default_auth: bool = True,
+) -> OutgoingRequest:
+    """One request to `endpoint`, a path below the entry's base URL or that URL and a path.
+
+    Args:
+        caller: credentials and what goes with them.
+        method: HTTP method.
+        endpoint: path and query; placeholders are filled in, percent-encoded.
+        headers: templates, set after the entry's own.
+        data: JSON body (a form where the content type says so), or text.
+        base_url_override: replaces the entry's base URL.
+        authorization: a signature made elsewhere (OAuth 1.0a), used as it is.
+        default_auth: False leaves out whatever credential the mode and the entry would send.
+
+    Raises:
+        InterpolationError: something needed is missing, or a value can't stand in a request.
+    """
+    provider, config = caller.provider, caller.connection_config
+    scope = _scope(caller)
+    base_template = base_url_override or str(provider.proxy.get("base_url") or "")
+    base = make_url(base_template, config)
+    path = _fill_endpoint(endpoint.removeprefix(base_template), scope).removeprefix(base)
+    url = f"{base.rstrip('/')}/{path.lstrip('/')}" if path.strip("/") else base
+    url = _with_query(url, provider, scope)
+    if _CONTROL.search(url) or " " in url:
+        raise InterpolationError("invalid_url", "The request's URL is not valid.", endpoint)
+    body_value = _with_body(data, provider, scope)
+
+    given = {name.lower(): value for name, value in headers.items()}
+    own = {name.lower(): value for name, value in provider.proxy.get("headers", {}).items()}
+    is_form = "x-www-form-urlencoded" in str(given.get("content-type", own.get("content-type", "")))
+    body, content_type = _encode(body_value, form=is_form)
+    scope |= _about(method, url, body, content_type or "", endpoint)
+
+    result: dict[str, str] = {"content-type": content_type} if content_type else {}
+    if default_auth:
+        default = authorization or _default_authorization(provider, caller.credentials)
+        if default:
+            result["authorization"] = default
+        result |= _fill_headers(own, scope)
+    result |= _fill_headers(given, scope)
+    return OutgoingRequest(method.upper(), url, result, body)
+
+
+def _scope(caller: Caller) -> dict[str, Any]:
+    credentials = caller.credentials
+    token = credentials.get("access_token", credentials.get("token"))
+    override = credentials.get("config_override")
+    client = {**caller.client, **(override if isinstance(override, Mapping) else {})}
+    scope: dict[str, Any] = {
+        "connectionConfig": caller.connection_config,
+        "credentials": credentials,
+        "accessToken": token,
+        "clientId": client.get("client_id"),
+        "clientSecret": client.get("client_secret"),
+        "now": caller.now_iso,
+        "random": caller.random,
+    }
+    for name in ("apiKey", "username", "password", "token", "refresh_token"):
+        scope[name] = credentials.get(name)
+    return scope
+
+
+def _fill_endpoint(endpoint: str, scope: Mapping[str, Any]) -> str:
+    filled = interpolate_string_from_object(endpoint, _quoted(scope))
+    if not is_resolved(filled):
+        raise InterpolationError(
+            "missing_parameters", f"A value is missing for the endpoint {endpoint}.", endpoint
+        )
+    return filled
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, str):
+        return quote(value, safe="")
+    if isinstance(value, Mapping):
+        return {key: _quoted(item) for key, item in value.items()}
+    return value
+
+
+def _with_query(url: str, provider: Provider, scope: Mapping[str, Any]) -> str:
+    pairs = []
+    for name, template in provider.proxy.get("query", {}).items():
+        value = interpolate_string_from_object(str(template), scope)
+        if is_resolved(value):
+            pairs.append((name, value))
+    if not pairs:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(pairs)}"
+
+
+def _with_body(data: Any, provider: Provider, scope: Mapping[str, Any]) -> Any:
+    filled = _resolved_only(_fill_data(data, scope))
+    template = provider.proxy.get("body")
+    if not isinstance(template, Mapping) or not (filled is None or isinstance(filled, Mapping)):
+        return filled
+    own = _resolved_only(_fill_data(template, scope))
+    return {**own, **(filled or {})} or None
+
+
+def _fill_data(value: Any, scope: Mapping[str, Any]) -> Any:
+    return interpolate_object_values({"value": value}, scope)["value"]
+
+
+def _resolved_only(value: Any) -> Any:
+    """Without the leaves that could not be filled in."""
+    if isinstance(value, Mapping):
+        return {
+            key: _resolved_only(item) for key, item in value.items() if not _is_unresolved(item)
+        }
+    if isinstance(value, list):
+        return [_resolved_only(item) for item in value if not _is_unresolved(item)]
+    return value
+
+
+def _is_unresolved(value: Any) -> bool:
+    return isinstance(value, str) and not is_resolved(value)
+
+
+def _encode(value: Any, *, form: bool) -> tuple[bytes | None, str | None]:
+    if value is None:
+        return None, None
+    if isinstance(value, str):
+        return value.encode(), "text/plain"
+    if form and isinstance(value, Mapping):
+        return urlencode(value).encode(), "application/x-www-form-urlencoded"
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), "application/json"
+
+
+def _about(
+    method: str, url: str, body: bytes | None, content_type: str, endpoint: str
+) -> dict[str, Any]:
+    parts = urlsplit(url)
+    return {
+        "method": method.upper(),
+        "host": parts.netloc,
+        "path": parts.path or "/",
+        "params": parts.query,
+        "endpoint": endpoint,
+        "urlCanonicalParams": "&".join(sorted(filter(None, parts.query.split("&")))),
+        "bodyCanonicalParams": (body or b"").decode(),
+        "contentType": content_type,
+    }
+
+
+def _basic(credentials: Mapping[str, Any]) -> str:
+    pair = f"{credentials.get('username') or ''}:{credentials.get('password') or ''}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def _bearer(name: str) -> Callable[[Mapping[str, Any]], str]:
+    def header(credentials: Mapping[str, Any]) -> str:
+        token = credentials.get(name)
+        return f"Bearer {token}" if isinstance(token, str) and token else ""
+
+    return header
+
+
+_BY_TYPE: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "BASIC": _basic,
+    "OAUTH2": _bearer("access_token"),
+    "APP": _bearer("access_token"),
+    "OAUTH2_CC": _bearer("token"),
+    "SIGNATURE": _bearer("token"),
+    "JWT": _bearer("token"),
+    "TWO_STEP": _bearer("token"),
+}
+
+
+def _default_authorization(provider: Provider, credentials: Mapping[str, Any]) -> str:
+    """What is sent when the entry's own headers do not say otherwise; empty for nothing."""
+    kind = str(credentials.get("type") or "")
+    if kind == "TWO_STEP":
+        placed = {
+            name for value in provider.proxy.get("headers", {}).values()
+            for name in placeholders(str(value))
+        }  # fmt: skip
+        if placed & {"accessToken", "credentials._cookies"}:
+            return ""
+    make = _BY_TYPE.get(kind)
+    header = make(credentials) if make else ""
+    _check_header_value("authorization", header)
+    return header
+
+
+def _fill_headers(templates: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, str]:
+    """The headers that can be filled in.
+
+    One that waits for a config value, which may be optional, is left out. One that waits for
+    anything else would send a request without its credential, so that is an error.
+    """
+    filled: dict[str, str] = {}
+    for name, template in templates.items():
+        value = interpolate_string_from_object(str(template), scope)
+        missing = placeholders(value) if not is_resolved(value) else []
+        if any(not key.startswith(_CONFIG) for key in missing):
+            raise InterpolationError(
+                "missing_parameters", f"A value is missing for the header {name}.", str(template)
+            )
+        if missing:
+            continue
+        _check_header_value(name, value)
+        filled[name] = value
+    return filled
+
+
+def _check_header_value(name: str, value: str) -> None:
+    # RFC 9110 section 5.5: a line break in a value would start another header.
+    if _CONTROL.search(value) or not _HEADER_NAME.fullmatch(name) or not value.isascii():
+        raise InterpolationError("unsafe_value", f"The header {name} can't carry its value.")

@@ -1,0 +1,59 @@
+"""Time, handed in so that a test can stop it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the domain may know of time."""
+
+    def now(self) -> float:
+        """Return seconds since the epoch (UTC)."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; only where a reader waits for somebody else's refresh."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> float:
+        """Return seconds since the epoch (UTC)."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for that many seconds."""
+        time.sleep(seconds)
+
+
+def iso(epoch: float) -> str:
+    """Return epoch seconds as ``2026-01-01T00:00:00.000Z``, the form of dates in credentials."""
+    moment = datetime.fromtimestamp(int(epoch * 1000 + 0.5) / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def iso_offset(epoch: float) -> str:
+    """Return epoch seconds as ``2026-01-01T00:00:00.000+00:00``, the form of read connections."""
+    return iso(epoch)[:-1] + "+00:00"
+
+
+def parse_iso(text: str) -> float | None:
+    """Return the epoch seconds of an ISO 8601 date, or None when the text is none.
+
+    A date without an offset is taken as UTC.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return moment.timestamp()
+    except (OverflowError, ValueError):
+        return None

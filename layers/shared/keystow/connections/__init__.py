@@ -1,0 +1,1 @@
+"""Connections: made, read, listed, changed, deleted."""

@@ -1,0 +1,124 @@
+"""Importing a connection whose credential the SaaS already has (contract 5.4, 5.5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from keystow.clock import iso
+from keystow.connections import views
+from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
+from keystow.connections.save import KEEP, Draft, Saved, save
+from keystow.errors import ApiError
+from keystow.ids import uuid4
+from keystow.modes.verification import verify
+from keystow.records.connection import Sealed
+from keystow.records.environment import Environment
+from keystow.registry import integrations, providers
+from keystow.secret import Secret
+from keystow.store import tables
+
+if TYPE_CHECKING:
+    from keystow.connections.requests import ImportBody
+    from keystow.context import Context
+
+# Which auth modes take which type of credential.
+TAKES: Final = {
+    "OAUTH2": {"OAUTH2", "MCP_OAUTH2", "MCP_OAUTH2_GENERIC"},
+    "OAUTH2_CC": {"OAUTH2_CC"},
+    "OAUTH1": {"OAUTH1"},
+    "API_KEY": {"API_KEY"},
+    "BASIC": {"BASIC"},
+    "TBA": {"TBA"},
+    "NONE": {"NONE"},
+}
+
+
+def import_connection(
+    ctx: Context, environment: str, body: ImportBody, *, untested: bool = False
+) -> dict[str, Any]:
+    """Store a connection from a body and return it whole, refresh token included.
+
+    Args:
+        ctx: the container's context.
+        environment: the caller's environment.
+        body: as validated.
+        untested: take the credential without trying it.
+
+    Raises:
+        ApiError: 404 ``not_found``; 400 ``invalid_body``, ``connection_test_failed``.
+    """
+    integration = integrations.by_unique_key(ctx, environment, body.provider_config_key, fresh=True)
+    if integration is None:
+        raise ApiError("not_found", "Integration does not exist")
+    provider = providers.find(ctx, environment, integration.provider)
+    if provider is None:
+        raise ApiError("not_found", "Provider does not exist")
+    kind = body.credentials.type
+    if provider.auth_mode not in TAKES[kind]:
+        raise ApiError("invalid_body", f"Provider {provider.auth_mode} does not take {kind}")
+    check_webhook_url(body.webhook_url_override, loopback_allowed=ctx.settings.loopback_allowed)
+
+    config: dict[str, Any] = {}
+    if body.connection_config is not None:
+        config = body.connection_config.model_dump(exclude_unset=True)
+        config.pop("webhook_url", None)
+    if kind == "TBA" and not config.get("accountId"):
+        raise ApiError("invalid_body", "connection_config.accountId is required for TBA")
+    sealed = Sealed(Secret(_credentials(ctx, body)), Secret(config))
+    if not untested:
+        verify(ctx, provider, sealed)
+    end_user = end_user_of(body.end_user)
+    tags: dict[str, str] = {**generated_tags(end_user), **(body.tags or {})}
+    override = body.webhook_url_override
+    saved = save(
+        ctx,
+        Draft(
+            environment=environment_of(ctx, environment),
+            integration=integration,
+            provider=provider,
+            connection_id=body.connection_id or uuid4(ctx.random),
+            sealed=sealed,
+            metadata=body.metadata or {},
+            tags=tags if (end_user or body.tags is not None) else KEEP,
+            end_user=end_user or KEEP,
+            webhook_url_override=KEEP if override is None else (override or None),
+            fetched=kind != "NONE",
+        ),
+    )
+    return _shown(saved, integration.unique_key, sealed)
+
+
+def environment_of(ctx: Context, environment: str) -> Environment:
+    """Return an environment. Raises 401 ``unknown_account`` when it was deleted meanwhile."""
+    item = ctx.store.get(tables.environment_settings(environment))
+    if item is None:
+        raise ApiError("unknown_account", "The environment of this key does not exist any more")
+    return Environment.from_item(item)
+
+
+def _shown(saved: Saved, unique_key: str, sealed: Sealed) -> dict[str, Any]:
+    return views.full(
+        saved.connection,
+        unique_key,
+        sealed,
+        with_credentials=True,
+        with_refresh_token=True,
+        date=iso,
+    )
+
+
+def _credentials(ctx: Context, body: ImportBody) -> dict[str, Any]:
+    """Return the credential as stored (contract 8.2), from a body's."""
+    given = body.credentials.model_dump(exclude_none=True)
+    kind = given["type"]
+    if kind == "NONE":
+        return {"type": "NONE"}
+    if kind in {"OAUTH2", "OAUTH1"}:
+        return {**given, "raw": dict(given)}
+    if kind == "OAUTH2_CC":
+        # Without a date a token is tried for an hour and then renewed (contract 9.7: 55 min).
+        expires = given.get("expires_at") or iso(ctx.clock.now() + 55 * 60)
+        return {**given, "expires_at": expires, "raw": dict(given)}
+    if kind == "TBA":
+        return {"config_override": {}, **given}
+    return given

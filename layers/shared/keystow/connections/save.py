@@ -1,0 +1,229 @@
+"""Making a connection, or authorizing an existing one anew: one transaction, all or nothing.
+
+The description, the sealed credential and the event are written together; what is authorized anew
+keeps its id and age, and gets a new generation, so that whatever was still on its way for the old
+one can no longer be stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from keystow import ids
+from keystow.errors import ApiError
+from keystow.events import outbox
+from keystow.modes import mode_of
+from keystow.modes.base import expiry_of
+from keystow.records.connection import NO_ENVELOPE, Connection, EndUser, Sealed, StoredSecret
+from keystow.refresh.due import next_due, shard_of
+from keystow.store import ConditionFailed, Equals, Put, tables
+from keystow.store.operations import NEW
+
+if TYPE_CHECKING:
+    from keystow.catalog.loader import Provider
+    from keystow.context import Context
+    from keystow.records.environment import Environment
+    from keystow.records.integration import Integration
+    from keystow.store import Condition, Operation
+
+ATTEMPTS: Final = 5
+
+
+class Keep(Enum):
+    """Stands for: as it was before."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Keep.KEEP
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a connection shall be. :data:`KEEP` leaves what an existing connection has."""
+
+    environment: Environment
+    integration: Integration
+    provider: Provider
+    connection_id: str
+    sealed: Sealed
+    metadata: dict[str, Any] | Keep | None = KEEP
+    tags: dict[str, str] | Keep = KEEP
+    end_user: EndUser | Keep | None = KEEP
+    webhook_url_override: str | Keep | None = KEEP
+    fetched: bool = True
+    expected_generation: str | None = None  # of a reconnect: the connection must still be there
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was made."""
+
+    connection: Connection
+    secret: StoredSecret
+    operation: str  # creation | override
+
+
+def save(ctx: Context, draft: Draft) -> Saved:
+    """Store a connection.
+
+    Raises:
+        ApiError: 400 ``invalid_connection`` when the connection of a reconnect is gone.
+        StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
+    """
+    for _attempt in range(ATTEMPTS):
+        existing = _existing(ctx, draft)
+        if existing is None and draft.expected_generation is not None:
+            raise ApiError("invalid_connection", "The connection was deleted meanwhile")
+        made = _made(ctx, draft, existing)
+        planned = outbox.plan(ctx, _event(draft, made))
+        condition: Condition = NEW
+        if existing is not None:
+            condition = Equals("generation", existing[0].generation)
+        writes: list[Operation] = [
+            Put(made.connection.key, made.connection.as_item(), condition),
+            Put(made.secret.key, made.secret.as_item(), condition),
+            *(planned.writes if planned else ()),
+        ]
+        try:
+            ctx.store.transact(writes, token=ids.uuid4(ctx.random))
+        except ConditionFailed:
+            continue  # made, changed or deleted by somebody else in this moment: look again
+        outbox.dispatch(ctx, planned)
+        return made
+    raise ApiError("temporarily_unavailable", "The connection kept changing; try again")
+
+
+def _existing(ctx: Context, draft: Draft) -> tuple[Connection, StoredSecret] | None:
+    integration = draft.integration
+    pk = tables.connection_pk(integration.environment, integration.id, draft.connection_id)
+    page = ctx.store.query(tables.CONNECTIONS, pk, prefix=tables.CONNECTION)
+    items = {item["sk"]: item for item in page.items}
+    if tables.CONNECTION not in items:
+        return None
+    return (
+        Connection.from_item(items[tables.CONNECTION]),
+        StoredSecret.from_item(items[tables.CONNECTION_SECRET]),
+    )
+
+
+def _made(ctx: Context, draft: Draft, existing: tuple[Connection, StoredSecret] | None) -> Saved:
+    seconds = ctx.clock.now()
+    now = int(seconds * 1000)
+    generation = ids.short_id(ctx.random)
+    before = existing[0] if existing else None
+    connection = Connection(
+        environment=draft.integration.environment,
+        integration=draft.integration.id,
+        connection_id=draft.connection_id,
+        id=before.id if before else ids.numeric_id(seconds, ctx.random),
+        provider=draft.provider.id,
+        generation=generation,
+        created_at=before.created_at if before else now,
+        updated_at=now,
+        tags=_kept(draft.tags, before.tags if before else {}),
+        metadata=_kept(draft.metadata, before.metadata if before else None),
+        end_user=_kept(draft.end_user, before.end_user if before else None),
+        webhook_url_override=_kept(
+            draft.webhook_url_override, before.webhook_url_override if before else None
+        ),
+        last_fetched_at=now if draft.fetched else None,
+    )
+    fence = existing[1].fence + 1 if existing else 0
+    secret = sealed_secret(ctx, draft, generation, now, fence)
+    return Saved(connection, secret, "override" if existing else "creation")
+
+
+def _kept(wanted: Any, before: Any) -> Any:
+    return before if wanted is KEEP else wanted
+
+
+def sealed_secret(
+    ctx: Context, draft: Draft, generation: str, now: int, fence: int
+) -> StoredSecret:
+    """Return the sealed credential of a draft, with its place in the due index."""
+    credentials = draft.sealed.credentials.reveal()
+    kind = credentials.get("type", "NONE")
+    mode = mode_of(kind)
+    refreshable = mode is not None and mode.refreshable(credentials)
+    expires_at = expiry_of(credentials)
+    due = None
+    if refreshable:
+        due = next_due(now, expires_at, draft.provider.refresh_token_life_days, ctx.random)
+    secret = StoredSecret(
+        environment=draft.integration.environment,
+        integration=draft.integration.id,
+        connection_id=draft.connection_id,
+        generation=generation,
+        version=1,
+        envelope=NO_ENVELOPE,
+        credential_type=kind,
+        refreshable=refreshable,
+        provider=draft.provider.id,
+        issued_at=now,
+        expires_at=expires_at,
+        fence=fence,
+        write_id=ids.short_id(ctx.random),
+        due_shard=shard_of(draft.connection_id) if refreshable else None,
+        due_at=due,
+        host=_host(draft) if refreshable else None,
+    )
+    return secret.resealed(ctx.vault, draft.sealed)
+
+
+def _host(draft: Draft) -> str | None:
+    return draft.provider.token_host(draft.sealed.connection_config.reveal())
+
+
+def _event(draft: Draft, made: Saved) -> outbox.AuthEvent:
+    return outbox.AuthEvent(
+        environment=draft.environment,
+        provider=draft.provider.id,
+        auth_mode=draft.provider.auth_mode,
+        provider_config_key=draft.integration.unique_key,
+        connection_id=draft.connection_id,
+        operation="override" if made.operation == "override" else "creation",
+        success=True,
+        error=None,
+        end_user=made.connection.end_user,
+        tags=made.connection.tags,
+        webhook_url_override=made.connection.webhook_url_override,
+        log_id=None,
+    )
+
+
+def failed_event(
+    ctx: Context,
+    *,
+    environment: Environment,
+    provider_config_key: str,
+    provider: Provider | None,
+    connection_id: str,
+    error: tuple[str, str],
+    end_user: EndUser | None = None,
+    webhook_url_override: str | None = None,
+    log_id: str | None = None,
+) -> None:
+    """Tell the SaaS that an authorization ended without a connection."""
+    planned = outbox.plan(
+        ctx,
+        outbox.AuthEvent(
+            environment=environment,
+            provider=provider.id if provider else "unknown",
+            auth_mode=provider.auth_mode if provider else "OAUTH2",
+            provider_config_key=provider_config_key,
+            connection_id=connection_id,
+            operation="creation",
+            success=False,
+            error=error,
+            end_user=end_user,
+            tags=None,
+            webhook_url_override=webhook_url_override,
+            log_id=log_id,
+        ),
+    )
+    if planned is not None:
+        ctx.store.transact(list(planned.writes))
+        outbox.dispatch(ctx, planned)

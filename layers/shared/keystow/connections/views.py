@@ -1,0 +1,103 @@
+"""Connections as the API shows them (contract 5.1, 5.9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keystow.clock import iso, iso_offset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystow.records.connection import Connection, Sealed
+
+
+def listed(connection: Connection, provider_config_key: str) -> dict[str, Any]:
+    """Return a connection as lists show it."""
+    return {
+        "id": connection.id,
+        "connection_id": connection.connection_id,
+        "provider_config_key": provider_config_key,
+        "provider": connection.provider,
+        "errors": errors(connection),
+        "end_user": connection.end_user.as_json() if connection.end_user else None,
+        "tags": connection.tags,
+        "metadata": connection.metadata,
+        "created": iso_offset(connection.created_at / 1000),
+    }
+
+
+def full(
+    connection: Connection,
+    provider_config_key: str,
+    sealed: Sealed | None,
+    *,
+    with_credentials: bool,
+    with_refresh_token: bool,
+    date: Callable[[float], str] = iso_offset,
+) -> dict[str, Any]:
+    """Return a connection as reading and importing show it.
+
+    Args:
+        connection: its description.
+        provider_config_key: the integration's unique key.
+        sealed: what is secret of it; None shows neither credentials nor config.
+        with_credentials: False shows ``credentials: {}``.
+        with_refresh_token: False takes refresh tokens out, wherever they stand.
+        date: the form of dates.
+    """
+    credentials: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    if sealed is not None:
+        config = sealed.connection_config.reveal()
+        if with_credentials:
+            credentials = _shown(sealed.credentials.reveal())
+    if not with_refresh_token:
+        credentials = without_refresh_tokens(credentials)
+        config = without_refresh_tokens(config)
+    fetched = connection.last_fetched_at
+    return {
+        "id": connection.id,
+        "connection_id": connection.connection_id,
+        "provider_config_key": provider_config_key,
+        "provider": connection.provider,
+        "errors": errors(connection),
+        "end_user": connection.end_user.as_json() if connection.end_user else None,
+        "tags": connection.tags,
+        "metadata": connection.metadata,
+        "connection_config": config,
+        "webhook_url_override": connection.webhook_url_override,
+        "created_at": date(connection.created_at / 1000),
+        "updated_at": date(connection.updated_at / 1000),
+        "last_fetched_at": None if fetched is None else date(fetched / 1000),
+        "credentials": credentials,
+    }
+
+
+def errors(connection: Connection) -> list[dict[str, str]]:
+    """Return the active errors."""
+    if connection.auth_error is None:
+        return []
+    return [{"type": "auth", "log_id": connection.auth_error.log_id}]
+
+
+def _shown(credentials: dict[str, Any]) -> dict[str, Any]:
+    return {} if credentials.get("type") == "NONE" else credentials
+
+
+def without_refresh_tokens(value: Any) -> Any:
+    """Return a copy without any key that spells refresh token, in whatever case and punctuation."""
+    if isinstance(value, dict):
+        return {
+            name: without_refresh_tokens(entry)
+            for name, entry in value.items()
+            if "".join(filter(str.isalpha, name)).lower() != "refreshtoken"
+        }
+    if isinstance(value, list):
+        return [without_refresh_tokens(entry) for entry in value]
+    return value
+
+
+def with_iso_expiry(expires_at: int | None) -> str | None:
+    """Return a token's expiry as credentials show it."""
+    return None if expires_at is None else iso(expires_at / 1000)

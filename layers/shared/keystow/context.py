@@ -1,0 +1,110 @@
+"""What the domain works with: settings, clock, store, vault, and the ways out.
+
+Each part is made when it is first asked for, so that a function pays only for what it uses
+(get_connection never loads an HTTP client unless it must refresh).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from keystow import settings as settings_module
+from keystow.clock import SystemClock
+from keystow.ids import SystemRandomness
+
+if TYPE_CHECKING:
+    from keystow.clock import Clock
+    from keystow.egress.client import Egress
+    from keystow.ids import Randomness
+    from keystow.queues import Queues
+    from keystow.settings import Settings
+    from keystow.sockets import Sockets
+    from keystow.store import Store
+    from keystow.vault import Vault
+
+
+class Context:
+    """One container's parts; tests hand in their own.
+
+    Args:
+        settings: names and URLs.
+        clock: time.
+        random: randomness.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        random: Randomness | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.random: Randomness = random or SystemRandomness()
+        self.cache: dict[tuple[str, ...], tuple[float, object]] = {}
+
+    @cached_property
+    def store(self) -> Store:
+        """The tables."""
+        from keystow.aws import client
+        from keystow.store.dynamodb import DynamoStore
+
+        names = {
+            "connections": self.settings.connections_table,
+            "registry": self.settings.registry_table,
+            "sessions": self.settings.sessions_table,
+            "events": self.settings.events_table,
+            "activity": self.settings.activity_table,
+        }
+        return DynamoStore(client("dynamodb"), names)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """Sealing."""
+        from keystow.aws import client
+        from keystow.vault.kms import KmsKeyWrapper
+        from keystow.vault.vault import Vault
+
+        wrapper = KmsKeyWrapper(client("kms"), self.settings.kms_key_id)
+        return Vault(self.store, wrapper, self.clock, self.random)
+
+    @cached_property
+    def egress(self) -> Egress:
+        """The one guarded way out to the internet."""
+        from keystow.egress.client import Egress
+
+        return Egress(allow_loopback=self.settings.loopback_allowed, clock=self.clock)
+
+    @cached_property
+    def queues(self) -> Queues:
+        """The refresh queue and the webhook queue."""
+        from keystow.aws import client
+        from keystow.queues import SqsQueues
+
+        return SqsQueues(
+            client("sqs"),
+            self.settings.refresh_queue_url,
+            self.settings.webhook_queue_url,
+            self.settings.webhook_dead_letter_url,
+        )
+
+    @cached_property
+    def sockets(self) -> Sockets:
+        """The browsers that wait for the end of an authorization."""
+        from keystow.aws import client
+        from keystow.sockets import ApiGatewaySockets
+
+        endpoint = self.settings.websocket_endpoint
+        return ApiGatewaySockets(client("apigatewaymanagementapi", endpoint), self.store)
+
+
+_current: Context | None = None
+
+
+def current() -> Context:
+    """Return the container's context, made from its environment variables at first."""
+    global _current  # noqa: PLW0603 - one context for the life of the container
+    if _current is None:
+        _current = Context(settings_module.load())
+    return _current

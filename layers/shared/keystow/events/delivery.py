@@ -1,0 +1,451 @@
+"""Delivers events: at least once, each attempt once, until ten attempts have failed.
+
+One attempt, drawn over its row in the Events table:
+
+    pending, attempt n-1 ──claim──▶ pending, attempt n ──POST──▶ answer ──settle──▶ delivered
+                  │                 due in 90 s          │                     │    failed
+     another worker's claim         a crash here: the    │                     │    disabled
+     of n fails: skipped            sweep finds the row ─┘                     └──▶ pending, due
+
+The claim is conditional on the number of the attempt, so that a duplicate from SQS and a row from
+the sweep don't send at the same time. The settlement is conditional on the claim.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from keystow.activity import log
+from keystow.activity.log import Message
+from keystow.activity.masking import clean_url
+from keystow.egress.errors import EgressFailed, EgressRefused
+from keystow.events import endpoints, outbox, schedule
+from keystow.events.webhook_body import signed_headers
+from keystow.log import logger
+from keystow.queues import MAX_DELAY_SECONDS, QueueUnavailable
+from keystow.store import (
+    All,
+    Any_,
+    ConditionFailed,
+    Equals,
+    Key,
+    StoreUnavailable,
+    Update,
+    tables,
+)
+from keystow.vault import VaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keystow.activity.log import State
+    from keystow.context import Context
+    from keystow.secret import Secret
+    from keystow.store import Item
+
+DEADLINE_SECONDS: Final = 20
+CLAIM_SECONDS: Final = 90  # longer than the function may run
+KEPT_SECONDS: Final = 30 * 86_400
+QUEUED_SECONDS: Final = 300  # what the sweep queued rests so long before it is queued again
+SHARD_LIMIT: Final = 125  # rows of one shard in one sweep: 2000 in all
+SWEEP_SECONDS: Final = 30
+ENDED: Final = ("delivered", "failed", "disabled")
+_IN_FLIGHT: Final = 10
+_OK: Final = range(200, 300)
+_REDIRECT: Final = range(300, 400)
+_GONE: Final = 410
+_SLOW_DOWN: Final = frozenset({429, 503})
+
+
+class Outcome(StrEnum):
+    """What became of a message."""
+
+    DELIVERED = "delivered"
+    RETRYING = "retrying"
+    FAILED = "failed"
+    STOPPED = "stopped"  # the endpoint is turned off or gone
+    SKIPPED = "skipped"  # somebody else has this attempt, or it is over
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """An attempt on its way; ``claim`` marks the row as this worker's."""
+
+    event: Item
+    delivery: Item
+    endpoint: int
+    number: int
+    url: str
+    claim: str
+
+    @property
+    def event_id(self) -> str:
+        return str(self.event["pk"])
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """How an attempt went: its HTTP status, or the kind of failure, in words for the log."""
+
+    text: str
+    status: int | None = None
+    asked: float | None = None
+    final: bool = False
+
+    @property
+    def delivered(self) -> bool:
+        return self.status is not None and self.status in _OK
+
+
+def deliver(
+    ctx: Context, event_id: str, endpoint: int, attempt: int
+) -> Outcome:
+    """Make one attempt to deliver an event to one of its endpoints.
+
+    Args:
+        ctx: store, vault, egress, queues.
+        event_id: id of the event.
+        endpoint: which of its deliveries.
+        attempt: its number, from 1; one that was claimed before is skipped.
+
+    Raises:
+        StoreUnavailable: before anything was sent; the message must come again.
+        VaultUnavailable: likewise.
+    """
+    delivery = ctx.store.get(tables.delivery(event_id, endpoint))
+    event = ctx.store.get(tables.event(event_id))
+    if event is None or delivery is None or delivery["state"] != "pending":
+        return Outcome.SKIPPED
+    if delivery["attempt"] != attempt - 1:
+        return Outcome.SKIPPED
+    now = endpoints.current(ctx, event["environment"])
+    url = now.url_now(delivery["role"], delivery["url"]) if now is not None else None
+    key = _signing_key(ctx, now)
+    claim = ctx.random.bytes(12).hex()
+    mine = _Attempt(event, delivery, endpoint, attempt, url or delivery["url"], claim)
+    if not _claim(ctx, mine):
+        return Outcome.SKIPPED
+    try:
+        if now is None or url is None:
+            return _stop(ctx, mine, _Reply("The endpoint was removed"))
+        if now.is_disabled(url):
+            return _stop(ctx, mine, _Reply("The endpoint is turned off since it answered 410"))
+        return _send_and_settle(ctx, mine, key)
+    except (ConditionFailed, StoreUnavailable) as error:
+        # Whether it was sent is known here and nowhere else; the row is due again by its claim.
+        logger.warning(
+            "webhook attempt was not settled",
+            extra={"event_id": event_id, "attempt": attempt, "cause": type(error).__name__},
+        )
+        return Outcome.RETRYING
+
+
+def replay(ctx: Context, event_id: str, endpoint: int, states: tuple[str, ...] = ENDED) -> bool:
+    """Deliver anew what has ended, with ten attempts and the same ``webhook-id``.
+
+    Args:
+        ctx: store and queues.
+        event_id: id of the event.
+        endpoint: which of its deliveries.
+        states: how it may have ended.
+
+    Returns:
+        Whether there was something to replay; not so while a delivery is still pending.
+
+    Raises:
+        StoreUnavailable: try again.
+    """
+    now = ctx.clock.now()
+    ended = Any_(tuple(Equals("state", state) for state in states))
+    try:
+        ctx.store.update(
+            Update(
+                tables.event(event_id),
+                set={"ttl": int(now) + outbox.LIFE_SECONDS},
+                condition=Equals("type", "auth"),
+            )
+        )
+        ctx.store.update(
+            Update(
+                tables.delivery(event_id, endpoint),
+                set={
+                    "state": "pending",
+                    "attempt": 0,
+                    "due_shard": outbox.shard(event_id),
+                    "due_at": int((now + outbox.GRACE_SECONDS) * 1000),
+                    "ttl": int(now) + outbox.LIFE_SECONDS,
+                },
+                remove=("claim", "ended_at"),
+                condition=ended,
+            )
+        )
+    except ConditionFailed:
+        return False
+    _queue(ctx, event_id, endpoint, 1, 0)
+    return True
+
+
+def sweep(ctx: Context) -> int:
+    """Queue what is due and was not queued, and return how much that was.
+
+    Examines at most 125 rows of each of the 16 shards, for at most 30 s.
+    """
+    started = ctx.clock.now()
+    queued = 0
+    for number in range(tables.DUE_SHARDS):
+        page = ctx.store.query(
+            tables.EVENTS,
+            str(number),
+            index="by_due",
+            at_most=int(started * 1000),
+            limit=SHARD_LIMIT,
+        )
+        for row in page.items:
+            now = ctx.clock.now()
+            if now - started > SWEEP_SECONDS:
+                logger.warning("webhook sweep ran out of time", extra={"queued": queued})
+                return queued
+            delivery = _postpone(ctx, row, now)
+            if delivery is None:
+                continue
+            endpoint = int(row["sk"].rpartition("#")[2])
+            if not _queue(ctx, row["pk"], endpoint, delivery["attempt"] + 1, 0):
+                return queued
+            queued += 1
+    return queued
+
+
+def deliver_batch(ctx: Context, messages: Mapping[str, str]) -> list[str]:
+    """Handle messages of the webhook queue side by side.
+
+    Args:
+        ctx: its parts are shared between threads.
+        messages: message id → body.
+
+    Returns:
+        The ids of messages that must come again, or go to the dead-letter queue when they have
+        come often enough.
+    """
+    # Made here, since two threads might make one part twice.
+    _ = (ctx.store, ctx.vault, ctx.egress, ctx.queues)
+    with ThreadPoolExecutor(max_workers=_IN_FLIGHT) as pool:
+        handled = pool.map(lambda each: _handle(ctx, *each), messages.items())
+        return [message_id for message_id, done in zip(messages, handled, strict=True) if not done]
+
+
+def _handle(ctx: Context, message_id: str, text: str) -> bool:
+    try:
+        body = json.loads(text)
+        event_id, endpoint = str(body["event_id"]), int(body["endpoint"])
+        if body.get("replay"):  # came back from the dead-letter queue
+            replay(ctx, event_id, endpoint, ("failed",))
+        else:
+            deliver(ctx, event_id, endpoint, int(body["attempt"]))
+    except Exception as error:  # noqa: BLE001 - one message must not take the others with it
+        logger.warning(
+            "webhook message failed",
+            extra={"message_id": message_id, "cause": type(error).__name__},
+        )
+        return False
+    return True
+
+
+def _signing_key(ctx: Context, now: endpoints.Endpoints | None) -> Secret[str] | None:
+    if now is None:
+        return None
+    try:
+        return endpoints.signing_key(ctx, now)
+    except VaultError:
+        return None
+
+
+def _claim(ctx: Context, mine: _Attempt) -> bool:
+    changes = {
+        "attempt": mine.number,
+        "claim": mine.claim,
+        "due_shard": outbox.shard(mine.event_id),
+        "due_at": int((ctx.clock.now() + CLAIM_SECONDS) * 1000),
+    }
+    free = All((Equals("state", "pending"), Equals("attempt", mine.number - 1)))
+    key = tables.delivery(mine.event_id, mine.endpoint)
+    try:
+        ctx.store.update(Update(key, set=changes, condition=free))
+    except ConditionFailed as failed:
+        # A repeat by the client whose first answer was lost fails its own condition.
+        found = failed.found[0]
+        return found is not None and found.get("claim") == mine.claim
+    return True
+
+
+def _post(ctx: Context, mine: _Attempt, key: Secret[str] | None) -> _Reply:
+    if key is None:
+        return _Reply("The signing key does not open; nothing is sent unsigned")
+    body = str(mine.event["body"])
+    headers = signed_headers(key, mine.event_id, int(ctx.clock.now()), body)
+    try:
+        answer = ctx.egress.send(
+            "POST",
+            mine.url,
+            headers=headers,
+            body=body.encode(),
+            deadline=DEADLINE_SECONDS,
+            redirects=0,
+        )
+    except EgressRefused as refused:
+        return _Reply(f"This URL may not be called: {refused.reason}", final=True)
+    except EgressFailed as failed:
+        return _Reply(f"No answer: {failed.kind}")
+    asked = None
+    if answer.status in _SLOW_DOWN:
+        asked = schedule.retry_after(answer.headers.get("retry-after"), ctx.clock.now())
+    text = f"Answered {answer.status}"
+    if answer.status in _REDIRECT:
+        text += "; redirects are not followed"
+    return _Reply(text, answer.status, asked)
+
+
+def _send_and_settle(ctx: Context, mine: _Attempt, key: Secret[str] | None) -> Outcome:
+    if mine.number > schedule.ATTEMPTS:
+        return _give_up(ctx, mine, _Reply("The outcome of the last attempt is not known"))
+    reply = _post(ctx, mine, key)
+    if reply.delivered:
+        _end(ctx, mine, "delivered", reply)
+        _log(ctx, mine, "success", reply)
+        return Outcome.DELIVERED
+    if reply.status == _GONE:
+        endpoints.disable(ctx, mine.event["environment"], mine.url)
+        return _stop(ctx, mine, _Reply("Answered 410; the endpoint is turned off", _GONE))
+    if reply.final or mine.number >= schedule.ATTEMPTS:
+        return _give_up(ctx, mine, reply)
+    return _try_later(ctx, mine, reply)
+
+
+def _try_later(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
+    delay = schedule.delay_after(mine.number, ctx.random, reply.asked)
+    is_short = delay <= MAX_DELAY_SECONDS
+    rest = delay + outbox.GRACE_SECONDS if is_short else delay
+    now = ctx.clock.now()
+    changes: Item = {
+        "due_at": int((now + rest) * 1000),
+        "last_text": reply.text,
+        "ttl": int(now) + outbox.LIFE_SECONDS,
+    }
+    _write(ctx, mine, Update(tables.delivery(mine.event_id, mine.endpoint), set=changes))
+    if is_short:
+        _queue(ctx, mine.event_id, mine.endpoint, mine.number + 1, delay)
+    _log(ctx, mine, "running", reply, delay)
+    return Outcome.RETRYING
+
+
+def _stop(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
+    _end(ctx, mine, "disabled", reply)
+    _log(ctx, mine, "failed", reply)
+    return Outcome.STOPPED
+
+
+def _give_up(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
+    dead = {
+        "event_id": mine.event_id,
+        "endpoint": mine.endpoint,
+        "attempt": mine.number,
+        "environment": mine.event["environment"],
+        "reason": reply.text,
+        "replay": True,
+    }
+    try:
+        ctx.queues.send_dead_webhook(dead)
+    except QueueUnavailable:
+        return Outcome.RETRYING  # the row is due again by its claim
+    _end(ctx, mine, "failed", reply)
+    logger.error("webhook given up", extra={"event_id": mine.event_id, "reason": reply.text})
+    _log(ctx, mine, "failed", reply)
+    return Outcome.FAILED
+
+
+def _end(ctx: Context, mine: _Attempt, state: str, reply: _Reply) -> None:
+    now = ctx.clock.now()
+    changes: Item = {
+        "state": state,
+        "ended_at": int(now * 1000),
+        "last_text": reply.text,
+        "ttl": int(now) + KEPT_SECONDS,
+    }
+    key = tables.delivery(mine.event_id, mine.endpoint)
+    _write(ctx, mine, Update(key, set=changes, remove=("due_shard", "due_at")))
+
+
+def _write(ctx: Context, mine: _Attempt, update: Update) -> None:
+    still_mine = All((Equals("state", "pending"), Equals("claim", mine.claim)))
+    try:
+        ctx.store.update(
+            Update(update.key, set=update.set, remove=update.remove, condition=still_mine)
+        )
+    except ConditionFailed as failed:
+        found = failed.found[0]
+        ended_by_me = found is not None and found.get("claim") == mine.claim
+        if not ended_by_me:
+            raise
+
+
+def _postpone(ctx: Context, row: Item, now: float) -> Item | None:
+    """Return a due row once, moved out of the next sweep's way; None when it is no longer due."""
+    still_due = All((Equals("state", "pending"), Equals("due_at", row["due_at"])))
+    key = Key(tables.EVENTS, row["pk"], row["sk"])
+    later = {"due_at": int((now + QUEUED_SECONDS) * 1000)}
+    try:
+        return ctx.store.update(Update(key, set=later, condition=still_due))
+    except ConditionFailed:
+        return None
+
+
+def _queue(ctx: Context, event_id: str, endpoint: int, attempt: int, delay: float) -> bool:
+    body = {"event_id": event_id, "endpoint": endpoint, "attempt": attempt}
+    try:
+        ctx.queues.send_webhook(body, delay)
+    except QueueUnavailable as error:
+        logger.warning(
+            "webhook left to the sweep", extra={"event_id": event_id, "cause": str(error)}
+        )
+        return False
+    return True
+
+
+def _log(
+    ctx: Context,
+    mine: _Attempt,
+    state: State,
+    reply: _Reply,
+    next_in_seconds: int | None = None,
+) -> None:
+    event = mine.event
+    details: dict[str, Any] = {"attempt": mine.number, "url": clean_url(mine.url)}
+    if next_in_seconds is not None:
+        details["next_in_seconds"] = next_in_seconds
+    if reply.status is not None:
+        details["status"] = reply.status
+    if "log_id" in event:
+        details["caused_by"] = event["log_id"]
+    levels: dict[State, log.Level] = {"success": "info", "running": "warn", "failed": "error"}
+    message = Message(levels[state], reply.text, details)
+    operation = str(event["activity"])
+    action = "connection_create" if event["operation"] == "creation" else "connection_refresh"
+    # The usual case, one endpoint that answers at once, costs one write.
+    on_header = mine.number == 1 and event["endpoints"] == 1
+    if not on_header:
+        log.note(ctx, event["environment"], operation, message)
+    log.record(
+        ctx,
+        event["environment"],
+        "webhook",
+        action,
+        state,
+        *((message,) if on_header else ()),
+        operation=operation,
+        connection_id=event["connection_id"],
+        integration_key=event["integration_key"],
+        provider=event["provider"] or None,
+    )

@@ -1,0 +1,104 @@
+"""Where webhooks go and what they are signed with, as the environment says now.
+
+The environment's item is read anew after 30 s, so that a rotated signing key, a corrected URL or
+an endpoint turned off takes effect within that time.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from keystow import ids
+from keystow.records.environment import Environment
+from keystow.store import ConditionFailed, Update
+from keystow.store.operations import THERE
+from keystow.store.tables import environment_settings
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.secret import Secret
+
+CACHE_SECONDS: Final = 30
+DISABLED: Final = "disabled_webhooks"
+_MOST_DISABLED: Final = 200  # URLs of single connections may be many, an item holds 400 KB
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """An environment's URLs, and the hashes of those that said 410."""
+
+    environment: Environment
+    disabled: frozenset[str]
+
+    def is_disabled(self, url: str) -> bool:
+        """Return whether this URL was turned off."""
+        return ids.sha256_hex(url) in self.disabled
+
+    def url_now(self, role: str, planned: str) -> str | None:
+        """Return where an event goes that was planned for a URL.
+
+        A primary or secondary URL that was corrected meanwhile gets what is still waiting; one
+        that was removed gets nothing more (None). An override stands as it was planned.
+        """
+        match role:
+            case "primary":
+                return self.environment.webhooks.primary_url
+            case "secondary":
+                return self.environment.webhooks.secondary_url
+            case _:
+                return planned
+
+
+def current(ctx: Context, environment: str) -> Endpoints | None:
+    """Return an environment's endpoints, at most 30 s old; None when it is deleted.
+
+    Raises:
+        StoreUnavailable: the Registry did not answer.
+    """
+    name = ("webhook-endpoints", environment)
+    now = ctx.clock.now()
+    cached = ctx.cache.get(name)
+    if cached is not None and cached[0] > now and isinstance(cached[1], Endpoints):
+        return cached[1]
+    item = ctx.store.get(environment_settings(environment))
+    if item is None:
+        return None
+    disabled = frozenset(str(each) for each in item.get(DISABLED, ()))
+    found = Endpoints(Environment.from_item(item), disabled)
+    ctx.cache[name] = (now + CACHE_SECONDS, found)
+    return found
+
+
+def signing_key(ctx: Context, endpoints: Endpoints) -> Secret[str]:
+    """Return the key that webhooks are signed with. Raises VaultError, VaultUnavailable."""
+    return endpoints.environment.open_signing_key(ctx.vault)
+
+
+def disable(ctx: Context, environment: str, url: str) -> None:
+    """Turn an endpoint off, until :func:`enable`. Raises StoreUnavailable.
+
+    Two at one moment may lose one of the two; that one says 410 again and is turned off then.
+    """
+    key = environment_settings(environment)
+    item = ctx.store.get(key)
+    if item is None:
+        return
+    url_hash = ids.sha256_hex(url)
+    hashes = [each for each in item.get(DISABLED, ()) if each != url_hash]
+    off = [*hashes, url_hash][-_MOST_DISABLED:]
+    with suppress(ConditionFailed):  # deleted meanwhile
+        ctx.store.update(Update(key, set={DISABLED: off}, condition=THERE))
+    ctx.cache.pop(("webhook-endpoints", environment), None)
+
+
+def enable(ctx: Context, environment: str) -> None:
+    """Turn every endpoint of an environment on again. Raises StoreUnavailable.
+
+    What was not delivered while an endpoint was off stays undelivered.
+    """
+    key = environment_settings(environment)
+    with suppress(ConditionFailed):  # there is no such environment
+        ctx.store.update(Update(key, remove=(DISABLED,), condition=THERE))
+    ctx.cache.pop(("webhook-endpoints", environment), None)

@@ -1,0 +1,1 @@
+"""The edge: events in, responses out."""

@@ -1,0 +1,110 @@
+"""Who is calling: API keys, connect sessions, public keys (contract 1.4, 1.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keystow.environments import keys
+from keystow.errors import ApiError
+from keystow.sessions import tokens
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.http.messages import Request
+    from keystow.records.session import ConnectSession
+
+SESSION_SCOPES = ("environment:integrations:list",)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls: an environment's (or the account's) key, or a connect session."""
+
+    owner: str
+    scopes: tuple[str, ...]
+    session: ConnectSession | None = None
+
+    @property
+    def environment(self) -> str:
+        """The environment's id. Raises 403 ``forbidden`` for a key of the account."""
+        if self.owner == "account":
+            raise ApiError("forbidden", "API key is not authorized for an environment")
+        return self.owner
+
+    def may(self, scope: str) -> bool:
+        """Return whether it holds a scope."""
+        return keys.grants(self.scopes, scope)
+
+
+def secret_key(ctx: Context, request: Request, *any_of: str) -> Principal:
+    """Return the principal of an API key that holds one of the scopes.
+
+    A bare key without ``Bearer`` is accepted, as clients have been seen to send it.
+
+    Raises:
+        ApiError: 401 as in contract 1.4; 403 ``forbidden`` without a needed scope.
+    """
+    header = _authorization(request)
+    text = header.split("Bearer ")[-1]
+    return _of_key(ctx, text, any_of)
+
+
+def session_or_secret_key(ctx: Context, request: Request, *any_of: str) -> Principal:
+    """Return the principal of a connect session's token or of an API key. Raises as both do."""
+    header = _authorization(request)
+    text = header.split("Bearer ")[-1]
+    if text.startswith(tokens.PREFIX):
+        session = tokens.find(ctx, text)
+        return Principal(session.environment, SESSION_SCOPES, session)
+    return _of_key(ctx, text, any_of)
+
+
+def session_token(ctx: Context, request: Request) -> ConnectSession:
+    """Return the connect session of the Authorization header. Raises 401."""
+    header = _authorization(request)
+    return tokens.find(ctx, header.split("Bearer ")[-1])
+
+
+def session_in_query(ctx: Context, request: Request) -> ConnectSession:
+    """Return the connect session of the query string (browser-facing routes). Raises 401.
+
+    Public keys of the older protocol are refused: who knows one could connect any account under
+    any connection id.
+    """
+    token = request.query.get("connect_session_token")
+    if token is not None:
+        return tokens.find(ctx, token if isinstance(token, str) else "")
+    public_key = request.query.get("public_key")
+    if public_key is None:
+        raise ApiError(
+            "missing_public_key", "Authentication failed: the query has no connect_session_token"
+        )
+    if not isinstance(public_key, str) or not keys.KEY_FORMAT.fullmatch(public_key):
+        raise ApiError("invalid_public_key", "Authentication failed: the public key is not a UUID")
+    raise ApiError(
+        "deprecated_authentication", "Public keys are not accepted; use a connect session token"
+    )
+
+
+def _authorization(request: Request) -> str:
+    header = request.headers.get("authorization")
+    if not header:
+        raise ApiError(
+            "missing_auth_header", "Authentication failed: there is no Authorization header"
+        )
+    return header
+
+
+def _of_key(ctx: Context, text: str, any_of: tuple[str, ...]) -> Principal:
+    if not keys.KEY_FORMAT.fullmatch(text):
+        raise ApiError(
+            "invalid_secret_key_format", "Authentication failed: the API key is not a UUID v4"
+        )
+    key = keys.find(ctx, text)
+    if key is None:
+        raise ApiError("unknown_account", "Authentication failed: the API key is not known")
+    if any_of and not any(keys.grants(key.scopes, scope) for scope in any_of):
+        wanted = any_of[0] if len(any_of) == 1 else f"one of: {' or '.join(any_of)}"
+        raise ApiError("forbidden", f"Insufficient scope. Required: {wanted}")
+    return Principal(key.owner, key.scopes)

@@ -1,0 +1,140 @@
+"""pydantic's findings as issues of the contract, and the rules that several bodies share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
+
+from keystow.errors import ApiError, Issue
+
+if TYPE_CHECKING:
+    from keystow.http.messages import Request
+
+M = TypeVar("M", bound=BaseModel)
+
+# pydantic's error type → the validation code that clients know (contract 1.3).
+_CODES = {
+    "missing": "invalid_type",
+    "extra_forbidden": "unrecognized_keys",
+    "string_too_short": "too_small",
+    "too_short": "too_small",
+    "greater_than_equal": "too_small",
+    "greater_than": "too_small",
+    "string_too_long": "too_big",
+    "too_long": "too_big",
+    "less_than_equal": "too_big",
+    "less_than": "too_big",
+    "string_pattern_mismatch": "invalid_format",
+    "union_tag_invalid": "invalid_union",
+    "union_tag_not_found": "invalid_union",
+    "literal_error": "invalid_value",
+    "enum": "invalid_value",
+}
+
+
+class Body(BaseModel):
+    """A request body: unknown keys are refused, types are not coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+ProviderConfigKey = Annotated[
+    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9~:.@ _-]+$")
+]
+ConnectionId = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9,.;:=+~\[\]|@${}\"'\\/_ -]+$"
+    ),
+]
+
+
+def issue_error(code: str, message: str) -> PydanticCustomError:
+    """Return an error for a validator to raise, with a code of the contract.
+
+    The message must not hold what was received.
+    """
+    return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))  # type: ignore[arg-type]
+
+
+def issues_of(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[Issue]:
+    """Return pydantic's findings as issues; none of them holds what was received."""
+    issues: list[Issue] = []
+    unknown: dict[tuple[str, ...], list[str]] = {}
+    for finding in error.errors(include_url=False, include_context=True, include_input=False):
+        path = prefix + tuple(str(step) for step in finding["loc"])
+        kind = finding["type"]
+        if kind == "extra_forbidden":
+            unknown.setdefault(path[:-1], []).append(path[-1][:80])
+            continue
+        if kind in {"union_tag_invalid", "union_tag_not_found"}:
+            discriminator = str(finding.get("ctx", {}).get("discriminator", "")).strip("'")
+            path = (*path, discriminator)
+        issues.append(Issue(_code_of(kind), finding["msg"], path))
+    issues += [
+        Issue("unrecognized_keys", f"unknown keys: {', '.join(names)[:200]}", path)
+        for path, names in unknown.items()
+    ]
+    return issues
+
+
+def _code_of(kind: str) -> str:
+    if kind in _CODES:
+        return _CODES[kind]
+    if kind.endswith(("_type", "_parsing")) or kind.startswith(("date", "dict", "list", "model")):
+        return "invalid_type"
+    known = {
+        "custom",
+        "invalid_format",
+        "invalid_key",
+        "invalid_string",
+        "invalid_type",
+        "invalid_union",
+        "invalid_value",
+        "too_big",
+        "too_small",
+    }
+    return kind if kind in known else "custom"
+
+
+def body_of(request: Request, model: type[M]) -> M:
+    """Return the validated body of a request.
+
+    Raises:
+        ApiError: as ``Request.json_object``, and 400 ``invalid_body`` with the issues.
+    """
+    return validated(model, request.json_object(), "invalid_body")
+
+
+def validated(model: type[M], found: Any, code: str, prefix: tuple[str, ...] = ()) -> M:
+    """Return a validated model of decoded JSON. Raises an ``invalid_*`` error with the issues."""
+    try:
+        return model.model_validate(found)
+    except ValidationError as error:
+        raise ApiError(code, issues=issues_of(error, prefix)) from None
+
+
+def _end_user_email(value: str) -> str:
+    if not is_email(value):
+        raise issue_error("invalid_format", "not an email address")
+    return value
+
+
+def is_email(text: str) -> bool:
+    """Return whether a text looks like an email address; only its owner can tell for sure."""
+    local, at, domain = text.rpartition("@")
+    return bool(
+        at
+        and local
+        and 5 <= len(text) <= 320  # noqa: PLR2004 - contract 3, RFC 5321 section 4.5.3.1
+        and "." in domain
+        and not domain.startswith((".", "-"))
+        and not domain.endswith(".")
+        and not any(character.isspace() for character in text)
+        and "@" not in local
+    )
+
+
+Email = Annotated[str, AfterValidator(_end_user_email)]

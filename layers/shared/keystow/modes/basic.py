@@ -1,0 +1,5 @@
+"""A user name and a password (RFC 7617)."""
+
+from keystow.modes.base import Mode, Unchanging
+
+MODE: Mode = Unchanging("BASIC")

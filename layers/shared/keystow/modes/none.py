@@ -1,0 +1,5 @@
+"""No credential at all."""
+
+from keystow.modes.base import Mode, Unchanging
+
+MODE: Mode = Unchanging("NONE")

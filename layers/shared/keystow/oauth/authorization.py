@@ -1,0 +1,217 @@
+"""RFC 6749 §4.1.1: the URL that the browser is sent to, and what callers may change in it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+from uuid import UUID
+
+from keystow.catalog.interpolate import (
+    interpolate_object_values,
+    make_url,
+    misses_interpolation_param,
+    placeholders,
+)
+from keystow.oauth.pkce import METHOD
+from keystow.oauth.token_request import form_encoded, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from keystow.catalog.loader import Provider
+
+# What ties an answer to its request. `request` and `request_uri` (RFC 9101, RFC 9126) could
+# replace all the others at once. `response_mode` is free between the two that reach our callback.
+_RESERVED: Final = frozenset(
+    {
+        "client_id",
+        "redirect_uri",
+        "state",
+        "code_challenge",
+        "code_challenge_method",
+        "response_type",
+        "request",
+        "request_uri",
+    }
+)
+_RESPONSE_MODES: Final = frozenset({"query", "form_post"})
+_LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_UNDEFINED: Final = "undefined"  # what browsers write for a removed parameter (contract 4.1)
+# Everything printable but what ends or splits a query, or a URL in a header.
+_LEFT_UNENCODED: Final = "!$%'()*+,/:;=?@[]^_`{|}~.-\\"
+
+
+class ReservedParameter(ValueError):  # noqa: N818 - the caller's mistake, answered with 400
+    """A caller's ``authorization_params`` touch what protects the flow.
+
+    Attributes:
+        name: the parameter.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the parameter {name[:64]!r} can't be changed")
+        self.name = name
+
+
+class InvalidAuthorizationUrl(ValueError):  # noqa: N818 - what it is, in the field's words
+    """The entry and the connection's config give no URL that a browser may be sent to."""
+
+
+def check_authorization_params(
+    params: Mapping[str, str | None], provider: Provider | None = None
+) -> None:
+    """Refuse parameters that would undo the protection of the flow (RFC 9700 §2.1, §4).
+
+    Args:
+        params: what a caller wants to set, or with None or ``"undefined"`` to remove.
+        provider: its entry, so that the names it uses for the reserved parameters are reserved as
+            well and its own ``response_type`` may be repeated.
+
+    Raises:
+        ReservedParameter: for the first one found.
+    """
+    reserved = set(_RESERVED)
+    response_type = "code"
+    if provider is not None:
+        entry = provider.definition
+        response_type = str((entry.get("authorization_params") or {}).get("response_type", "code"))
+        for ours, theirs in (entry.get("authorization_url_replacements") or {}).items():
+            if ours.rstrip("=") in _RESERVED:
+                reserved.add(theirs.rstrip("=").lower())
+    for name, value in params.items():
+        plain = name.strip().lower()
+        if plain == "response_type" and value == response_type:
+            continue
+        if plain == "response_mode" and not _is_removed(value) and value not in _RESPONSE_MODES:
+            raise ReservedParameter(name)
+        if plain in reserved or not plain:
+            raise ReservedParameter(name)
+
+
+def missing_parameters(provider: Provider, connection_config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the config values that the flow would lack, without ``connectionConfig.`` (9.2.1).
+
+    An empty result means that the authorization can start. Of ``a || b`` one complete side is
+    enough. The token URL counts only where the contract says so (MCP): elsewhere its values may
+    arrive with the callback.
+    """
+    values = _values(connection_config, "")
+    missing: dict[str, None] = {}
+    for template in _needed(provider.definition):
+        if misses_interpolation_param(template, values):
+            side = template.split(" || ")[0]
+            for key in placeholders(side):
+                if misses_interpolation_param(f"${{{key}}}", values):
+                    missing[key.removeprefix("connectionConfig.")] = None
+    return tuple(missing)
+
+
+def uses_code_grant(provider: Provider) -> bool:
+    """Tell whether the entry's grant is the authorization code (contract 9.2.2)."""
+    params = provider.definition.get("token_params") or {}
+    return str(params.get("grant_type", "authorization_code")) == "authorization_code"
+
+
+def authorization_url(
+    provider: Provider,
+    *,
+    client_id: str,
+    redirect_uri: str,
+    scopes: Sequence[str],
+    state: str,
+    code_challenge: str | None,
+    connection_config: Mapping[str, Any],
+    authorization_params: Mapping[str, str | None],
+    user_scope: str | None = None,
+) -> str:
+    """Return the URL of an authorization request (contract 9.2).
+
+    Args:
+        provider: its entry.
+        client_id: of the app.
+        redirect_uri: our callback, exactly as it will be sent to the token endpoint.
+        scopes: asked for; none gives an empty ``scope``.
+        state: of this attempt.
+        code_challenge: of this attempt; None only where the entry has PKCE off.
+        connection_config: fills templates.
+        authorization_params: the caller's; None or ``"undefined"`` removes the entry's own.
+        user_scope: sent as such when given.
+
+    Raises:
+        ReservedParameter: see :func:`check_authorization_params`.
+        InvalidAuthorizationUrl: neither https nor http on loopback.
+        InterpolationError: a value for a template is missing.
+        ValueError: no challenge, although the entry does not turn PKCE off.
+    """
+    entry = provider.definition
+    check_authorization_params(authorization_params, provider)
+    values = _values(connection_config, state)
+    params: dict[str, str] = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "scope": str(entry.get("scope_separator") or " ").join(scopes),
+        "state": state,
+    }
+    own = interpolate_object_values(entry.get("authorization_params") or {}, values)
+    params |= {name: text(value) for name, value in own.items()}
+    if not entry.get("disable_pkce"):
+        if not code_challenge:
+            raise ValueError("PKCE is on for this provider, so a challenge is needed")
+        params |= {"code_challenge": code_challenge, "code_challenge_method": METHOD}
+    if user_scope is not None:
+        params["user_scope"] = user_scope
+    for name, value in authorization_params.items():
+        if value is None or value == _UNDEFINED:
+            params.pop(name, None)
+        else:
+            params[name] = value
+    return _assembled(entry, _endpoint(entry, connection_config), params)
+
+
+def _endpoint(entry: Mapping[str, Any], connection_config: Mapping[str, Any]) -> str:
+    """Return origin and path of the endpoint; a query in the template is dropped (9.2.4)."""
+    skip = [s for s in entry.get("authorization_url_skip_encode") or () if s == "base_url"]
+    url = make_url(str(entry.get("authorization_url") or ""), connection_config, skip)
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
+    if not (secure or local) or not parts.hostname or "@" in parts.netloc:
+        raise InvalidAuthorizationUrl("the authorization URL of this connection is not https")
+    return f"{parts.scheme}://{parts.netloc}{parts.path or '/'}"
+
+
+def _assembled(entry: Mapping[str, Any], endpoint: str, params: dict[str, str]) -> str:
+    """Join the parts, then bend the URL as the entry says, in the order of contract 9.2.6."""
+    if "scopes" in (entry.get("authorization_url_skip_encode") or ()):
+        scope = quote(params.pop("scope", ""), safe=_LEFT_UNENCODED)
+        query = f"{form_encoded(params)}&scope={scope}"
+    else:
+        query = form_encoded(params)
+    fragment = entry.get("authorization_url_fragment")
+    url = f"{endpoint}#{fragment}?{query}" if fragment else f"{endpoint}?{query}"
+    for old, new in (entry.get("authorization_url_replacements") or {}).items():
+        url = url.replace(old, new, 1)
+    if entry.get("authorization_url_skip_empty"):
+        before, _, rest = url.partition("?")
+        url = f"{before}?" + "&".join(p for p in rest.split("&") if not p.endswith("="))
+    return url
+
+
+def _needed(entry: Mapping[str, Any]) -> Iterator[str]:
+    yield str(entry.get("authorization_url") or "")
+    for name in ("authorization_params", "token_params"):
+        yield from (v for v in (entry.get(name) or {}).values() if isinstance(v, str))
+    if entry.get("auth_mode") == "MCP_OAUTH2":
+        yield str(entry.get("token_url") or "")
+
+
+def _values(connection_config: Mapping[str, Any], state: str) -> dict[str, Any]:
+    """Return what templates may use; ``random`` follows from the state, so it is fresh and ours."""
+    nonce = UUID(bytes=sha256(f"nonce:{state}".encode()).digest()[:16], version=4)
+    return {**connection_config, "random": str(nonce)}
+
+
+def _is_removed(value: str | None) -> bool:
+    return value is None or value == _UNDEFINED

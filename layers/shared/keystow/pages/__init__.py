@@ -1,0 +1,1 @@
+"""HTML pages that our own Lambdas render: white-label, self-contained, standard library only."""

@@ -1,0 +1,68 @@
+"""The refresh queue and the webhook queue."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+MAX_DELAY_SECONDS = 900
+
+
+class QueueUnavailable(Exception):  # noqa: N818 - an outcome, not a fault
+    """SQS did not take the message; the sweep finds what it was about."""
+
+
+class Queues(Protocol):
+    """Where work is handed over."""
+
+    def send_refresh(self, body: dict[str, Any], delay: float = 0) -> None:
+        """Queue connections for refreshing. Raises QueueUnavailable."""
+        ...
+
+    def send_webhook(self, body: dict[str, Any], delay: float = 0) -> None:
+        """Queue a delivery. Raises QueueUnavailable."""
+        ...
+
+    def send_dead_webhook(self, body: dict[str, Any]) -> None:
+        """Lay a delivery that was given up where people look. Raises QueueUnavailable."""
+        ...
+
+
+class SqsQueues:
+    """The queues of a deployment."""
+
+    def __init__(
+        self, client: Any, refresh_url: str, webhook_url: str, dead_webhook_url: str = ""
+    ) -> None:
+        self._client = client
+        self._refresh_url = refresh_url
+        self._webhook_url = webhook_url
+        self._dead_webhook_url = dead_webhook_url
+
+    def send_refresh(self, body: dict[str, Any], delay: float = 0) -> None:
+        """Queue connections for refreshing; ``delay`` in seconds, at most 15 minutes."""
+        self._send(self._refresh_url, body, delay)
+
+    def send_webhook(self, body: dict[str, Any], delay: float = 0) -> None:
+        """Queue a delivery; ``delay`` in seconds, at most 15 minutes."""
+        self._send(self._webhook_url, body, delay)
+
+    def send_dead_webhook(self, body: dict[str, Any]) -> None:
+        """Put a delivery that was given up into the dead-letter queue, where there is one.
+
+        A redrive to the webhook queue delivers it anew.
+        """
+        if self._dead_webhook_url:
+            self._send(self._dead_webhook_url, body, 0)
+
+    def _send(self, url: str, body: dict[str, Any], delay: float) -> None:
+        try:
+            self._client.send_message(
+                QueueUrl=url,
+                MessageBody=json.dumps(body, separators=(",", ":")),
+                DelaySeconds=max(0, min(MAX_DELAY_SECONDS, int(delay))),
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise QueueUnavailable(type(error).__name__) from error

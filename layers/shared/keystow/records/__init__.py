@@ -1,0 +1,1 @@
+"""What is stored, as frozen data: from items and to items."""

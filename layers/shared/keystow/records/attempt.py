@@ -1,0 +1,132 @@
+"""An authorization on its way through a provider; found by the hash of its state, once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from keystow.records.session import ConnectSession
+from keystow.secret import Secret
+from keystow.store import tables
+from keystow.vault import Envelope, Purpose
+
+if TYPE_CHECKING:
+    from keystow.store import Item, Key
+    from keystow.vault import Vault
+
+
+@dataclass(frozen=True)
+class AttemptSecrets:
+    """What is secret of an attempt."""
+
+    code_verifier: Secret[str]
+    connection_config: Secret[dict[str, Any]]
+    client_override: Secret[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt. ``binding_hash`` is that of the browser's cookie; times are milliseconds.
+
+    ``session`` is the connect session as it was when the attempt began: ending the session does not
+    cut off an end user who is at the provider already.
+    """
+
+    state_hash: str
+    binding_hash: str
+    environment: str
+    integration: str
+    unique_key: str
+    provider: str
+    connection_id: str
+    redirect_uri: str
+    operation_id: str
+    created_at: int
+    expires_at: int
+    envelope: Envelope
+    session: ConnectSession
+    socket: str | None = None
+    generation: str | None = None
+    scopes: tuple[str, ...] = ()
+    used_at: int | None = None
+    outcome: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> Key:
+        """Where it is stored."""
+        return tables.oauth_state(self.state_hash)
+
+    def as_item(self) -> Item:
+        """Return the item."""
+        item: Item = {
+            "state_hash": self.state_hash,
+            "binding_hash": self.binding_hash,
+            "environment": self.environment,
+            "integration": self.integration,
+            "unique_key": self.unique_key,
+            "provider": self.provider,
+            "connection_id": self.connection_id,
+            "redirect_uri": self.redirect_uri,
+            "operation_id": self.operation_id,
+            "created_at": self.created_at,
+            "expires_at": self.expires_at,
+            "ttl": self.expires_at // 1000 + 3600,
+            "sealed": self.envelope.as_item(),
+            "session": self.session.as_item(),
+            "scopes": list(self.scopes),
+        }
+        if self.socket is not None:
+            item["socket"] = self.socket
+        if self.generation is not None:
+            item["generation"] = self.generation
+        return item
+
+    @classmethod
+    def from_item(cls, item: Item) -> Attempt:
+        """Return the attempt of an item; a used one has nothing sealed any more."""
+        sealed = item.get("sealed")
+        return cls(
+            state_hash=item["state_hash"],
+            binding_hash=item["binding_hash"],
+            environment=item["environment"],
+            integration=item["integration"],
+            unique_key=item["unique_key"],
+            provider=item["provider"],
+            connection_id=item["connection_id"],
+            redirect_uri=item["redirect_uri"],
+            operation_id=item["operation_id"],
+            created_at=item["created_at"],
+            expires_at=item["expires_at"],
+            envelope=Envelope.from_item(sealed) if sealed else Envelope("", b"", b""),
+            session=ConnectSession.from_item(item["session"]),
+            socket=item.get("socket"),
+            generation=item.get("generation"),
+            scopes=tuple(item.get("scopes") or ()),
+            used_at=item.get("used_at"),
+            outcome=item.get("outcome"),
+        )
+
+    def secrets(self, vault: Vault) -> AttemptSecrets:
+        """Return what is secret of it. Raises VaultError, VaultUnavailable."""
+        plaintext = vault.open(
+            Purpose.SESSION, self.environment, ("state", self.state_hash), self.envelope
+        )
+        found = json.loads(plaintext)
+        return AttemptSecrets(
+            Secret(found["code_verifier"]),
+            Secret(found["connection_config"]),
+            Secret(found["client_override"]),
+        )
+
+
+def seal(vault: Vault, environment: str, state_hash: str, secrets: AttemptSecrets) -> Envelope:
+    """Return the sealed secrets of an attempt."""
+    plaintext = json.dumps(
+        {
+            "code_verifier": secrets.code_verifier.reveal(),
+            "connection_config": secrets.connection_config.reveal(),
+            "client_override": secrets.client_override.reveal(),
+        }
+    ).encode()
+    return vault.seal(Purpose.SESSION, environment, ("state", state_hash), plaintext)

@@ -1,0 +1,333 @@
+"""A connection: its description and its sealed credential, two items that change apart.
+
+The credential lives on an item of its own, so that a change of metadata never collides with the
+rotation of a token.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from keystow.secret import Secret
+from keystow.store import tables
+from keystow.vault import Envelope, Purpose
+
+if TYPE_CHECKING:
+    from keystow.store import Item, Key
+    from keystow.vault import Vault
+
+
+@dataclass(frozen=True)
+class EndUser:
+    """Whose account was connected, in the words of the SaaS."""
+
+    id: str
+    email: str | None = None
+    display_name: str | None = None
+    tags: dict[str, str] | None = None
+    organization_id: str | None = None
+    organization_display_name: str | None = None
+
+    def as_item(self) -> dict[str, Any]:
+        """Return the end user as an attribute."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_item(cls, found: Any) -> EndUser | None:
+        """Return the end user of an attribute."""
+        return cls(**found) if found else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the public shape (contract 5.1)."""
+        organization = None
+        if self.organization_id is not None:
+            organization = {
+                "id": self.organization_id,
+                "display_name": self.organization_display_name,
+            }
+        return {
+            "id": self.id,
+            "display_name": self.display_name,
+            "email": self.email,
+            "tags": self.tags,
+            "organization": organization,
+        }
+
+
+@dataclass(frozen=True)
+class AuthError:
+    """That the last refresh failed; stands on the description while it is so.
+
+    ``told``: whether the SaaS has had an event about it.
+    """
+
+    log_id: str
+    at: int
+    told: bool = False
+
+    def as_item(self) -> dict[str, Any]:
+        """Return the error as an attribute."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The description of a connection. Times are milliseconds since the epoch."""
+
+    environment: str
+    integration: str
+    connection_id: str
+    id: int
+    provider: str
+    generation: str
+    created_at: int
+    updated_at: int
+    tags: dict[str, str]
+    metadata: dict[str, Any] | None
+    end_user: EndUser | None = None
+    webhook_url_override: str | None = None
+    last_fetched_at: int | None = None
+    auth_error: AuthError | None = None
+
+    @property
+    def key(self) -> Key:
+        """Where it is stored."""
+        return tables.connection(self.environment, self.integration, self.connection_id)
+
+    def as_item(self) -> Item:
+        """Return the item, with the attributes of the indexes it stands in."""
+        created = created_order(self.created_at, self.id)
+        item: Item = {
+            "environment": self.environment,
+            "integration": integration_partition(self.environment, self.integration),
+            "created": created,
+            "connection_id": self.connection_id,
+            "id": self.id,
+            "provider": self.provider,
+            "generation": self.generation,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "tags": dict(self.tags),
+        }
+        if self.metadata is not None:
+            item["metadata"] = metadata_attribute(self.metadata)
+        if self.end_user is not None:
+            item["end_user_details"] = self.end_user.as_item()
+            item["end_user"] = end_user_partition(self.environment, self.end_user.id)
+        if self.webhook_url_override is not None:
+            item["webhook_url_override"] = self.webhook_url_override
+        if self.last_fetched_at is not None:
+            item["last_fetched_at"] = self.last_fetched_at
+        if self.auth_error is not None:
+            item["auth_error"] = self.auth_error.as_item()
+        return item
+
+    @classmethod
+    def from_item(cls, item: Item) -> Connection:
+        """Return the description of an item."""
+        environment, integration, connection_id = tables.split_connection_pk(item["pk"])
+        error = item.get("auth_error")
+        return cls(
+            environment=environment,
+            integration=integration,
+            connection_id=connection_id,
+            id=item["id"],
+            provider=item["provider"],
+            generation=item["generation"],
+            created_at=item["created_at"],
+            updated_at=item["updated_at"],
+            tags=item.get("tags") or {},
+            metadata=metadata_value(item.get("metadata")),
+            end_user=EndUser.from_item(item.get("end_user_details")),
+            webhook_url_override=item.get("webhook_url_override"),
+            last_fetched_at=item.get("last_fetched_at"),
+            auth_error=AuthError(**error) if error else None,
+        )
+
+
+def created_order(created_at: int, number: int) -> str:
+    """Return a range key that sorts by creation and then by id."""
+    return f"{created_at:014d}#{number:016d}"
+
+
+def integration_partition(environment: str, integration: str) -> str:
+    """Return the partition of the index by integration."""
+    return f"{environment}#{integration}"
+
+
+def end_user_partition(environment: str, end_user: str) -> str:
+    """Return the partition of the index by end user."""
+    return f"{environment}#{end_user}"
+
+
+def metadata_attribute(metadata: dict[str, Any]) -> dict[str, str]:
+    """Return metadata as a map of JSON texts: one entry can change alone, numbers stay exact."""
+    return {name: metadata_entry(value) for name, value in metadata.items()}
+
+
+def metadata_entry(value: Any) -> str:
+    """Return one metadata value as stored."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def metadata_value(attribute: dict[str, str] | None) -> dict[str, Any] | None:
+    """Return metadata as the API shows it."""
+    if attribute is None:
+        return None
+    return {name: json.loads(text) for name, text in attribute.items()}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The last failed attempts to refresh. Times are milliseconds since the epoch."""
+
+    kind: str
+    code: str
+    description: str
+    at: int
+    attempts: int
+    next_at: int
+    log_id: str
+
+    def as_item(self) -> dict[str, Any]:
+        """Return the failure as an attribute."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class StoredSecret:
+    """The sealed credential of a connection, with what a refresher needs to know without opening it.
+
+    ``generation`` changes with every authorization, ``version`` with every refresh, ``fence`` with
+    every lease. Times are milliseconds since the epoch; ``expires_at`` is the token's.
+    """
+
+    environment: str
+    integration: str
+    connection_id: str
+    generation: str
+    version: int
+    envelope: Envelope
+    credential_type: str
+    refreshable: bool
+    provider: str
+    issued_at: int
+    expires_at: int | None = None
+    fence: int = 0
+    lease_until: int | None = None
+    sent_at: int | None = None
+    forced_at: int | None = None
+    write_id: str | None = None
+    failure: Failure | None = None
+    due_shard: str | None = None
+    due_at: int | None = None
+    host: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """Where it is stored."""
+        return tables.connection_secret(self.environment, self.integration, self.connection_id)
+
+    def as_item(self) -> Item:
+        """Return the item; the attributes of the due index only while something is due."""
+        item: Item = {
+            "generation": self.generation,
+            "version": self.version,
+            "sealed": self.envelope.as_item(),
+            "credential_type": self.credential_type,
+            "refreshable": self.refreshable,
+            "provider": self.provider,
+            "issued_at": self.issued_at,
+            "fence": self.fence,
+        }
+        optional = {
+            "expires_at": self.expires_at,
+            "lease_until": self.lease_until,
+            "sent_at": self.sent_at,
+            "forced_at": self.forced_at,
+            "write_id": self.write_id,
+            "due_shard": self.due_shard,
+            "due_at": self.due_at,
+            "host": self.host,
+        }
+        item.update({name: value for name, value in optional.items() if value is not None})
+        if self.failure is not None:
+            item["failure"] = self.failure.as_item()
+        return item
+
+    @classmethod
+    def from_item(cls, item: Item) -> StoredSecret:
+        """Return the sealed credential of an item."""
+        environment, integration, connection_id = tables.split_connection_pk(item["pk"])
+        failure = item.get("failure")
+        return cls(
+            environment=environment,
+            integration=integration,
+            connection_id=connection_id,
+            generation=item["generation"],
+            version=item["version"],
+            envelope=Envelope.from_item(item["sealed"]),
+            credential_type=item["credential_type"],
+            refreshable=item["refreshable"],
+            provider=item["provider"],
+            issued_at=item["issued_at"],
+            expires_at=item.get("expires_at"),
+            fence=item.get("fence", 0),
+            lease_until=item.get("lease_until"),
+            sent_at=item.get("sent_at"),
+            forced_at=item.get("forced_at"),
+            write_id=item.get("write_id"),
+            failure=Failure(**failure) if failure else None,
+            due_shard=item.get("due_shard"),
+            due_at=item.get("due_at"),
+            host=item.get("host"),
+        )
+
+    def unseal(self, vault: Vault) -> Sealed:
+        """Return the credential. Raises VaultError, VaultUnavailable."""
+        plaintext = vault.open(Purpose.CREDENTIAL, self.environment, self._binding(), self.envelope)
+        found = json.loads(plaintext)
+        return Sealed(Secret(found["credentials"]), Secret(found["connection_config"]))
+
+    def resealed(self, vault: Vault, sealed: Sealed) -> StoredSecret:
+        """Return a copy that holds another credential, bound to this generation and version."""
+        envelope = vault.seal(
+            Purpose.CREDENTIAL, self.environment, self._binding(), sealed.as_bytes()
+        )
+        return replace(self, envelope=envelope)
+
+    def _binding(self) -> tuple[str, ...]:
+        return (
+            self.integration,
+            self.connection_id,
+            tables.CONNECTION_SECRET,
+            self.generation,
+            str(self.version),
+        )
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What is inside the envelope: the credentials (contract 8.2) and the connection config (8.3).
+
+    The connection config is sealed as well, since some providers' inputs are secrets.
+    """
+
+    credentials: Secret[dict[str, Any]]
+    connection_config: Secret[dict[str, Any]]
+
+    def as_bytes(self) -> bytes:
+        """Return the plaintext of the envelope."""
+        return json.dumps(
+            {
+                "credentials": self.credentials.reveal(),
+                "connection_config": self.connection_config.reveal(),
+            },
+            separators=(",", ":"),
+            ensure_ascii=False,
+        ).encode()
+
+
+NO_ENVELOPE = Envelope("", b"", b"")

@@ -1,0 +1,174 @@
+"""An environment and its API keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from keystow.secret import Secret
+from keystow.store import tables
+from keystow.vault import Envelope, Purpose
+
+if TYPE_CHECKING:
+    from keystow.store import Item, Key
+    from keystow.vault import Vault
+
+DEFAULT_CONNECT_UI: dict[str, Any] = {
+    "showWatermark": False,
+    "defaultTheme": "system",
+    "theme": {"light": {"primary": "#1f5fbf"}, "dark": {"primary": "#8ab4f8"}},
+}
+
+# A rotation moves the envelope from one attribute to another without opening it.
+SIGNING_KEY_BINDING = ("webhook-signing-key",)
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """Where events go, and which (contract 12.3)."""
+
+    primary_url: str | None = None
+    secondary_url: str | None = None
+    on_auth_creation: bool = True
+    on_auth_refresh_error: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the public shape."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment. ``id`` is immutable; ``number`` is the id that the API shows."""
+
+    id: str
+    number: int
+    name: str
+    uuid: str
+    public_key: str
+    signing_key: Envelope
+    created_at: int
+    is_production: bool = False
+    callback_url: str | None = None
+    webhooks: WebhookSettings = WebhookSettings()
+    previous_signing_key: Envelope | None = None
+    previous_signing_key_until: int = 0
+    deleting: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Where it is stored."""
+        return tables.environment_settings(self.id)
+
+    def as_item(self) -> Item:
+        """Return the item."""
+        item: Item = {
+            "number": self.number,
+            "name": self.name,
+            "uuid": self.uuid,
+            "public_key": self.public_key,
+            "signing_key": self.signing_key.as_item(),
+            "created_at": self.created_at,
+            "is_production": self.is_production,
+            "webhooks": self.webhooks.as_json(),
+        }
+        if self.callback_url:
+            item["callback_url"] = self.callback_url
+        if self.previous_signing_key is not None:
+            item["previous_signing_key"] = self.previous_signing_key.as_item()
+            item["previous_signing_key_until"] = self.previous_signing_key_until
+        if self.deleting:
+            item["deleting"] = True
+        return item
+
+    @classmethod
+    def from_item(cls, item: Item) -> Environment:
+        """Return the environment of an item."""
+        previous = item.get("previous_signing_key")
+        return cls(
+            id=item["pk"],
+            number=item["number"],
+            name=item["name"],
+            uuid=item["uuid"],
+            public_key=item["public_key"],
+            signing_key=Envelope.from_item(item["signing_key"]),
+            created_at=item["created_at"],
+            is_production=item["is_production"],
+            callback_url=item.get("callback_url"),
+            webhooks=WebhookSettings(**item.get("webhooks", {})),
+            previous_signing_key=Envelope.from_item(previous) if previous else None,
+            previous_signing_key_until=item.get("previous_signing_key_until", 0),
+            deleting=item.get("deleting", False),
+        )
+
+    def open_signing_key(self, vault: Vault) -> Secret[str]:
+        """Return the key that webhooks are signed with. Raises VaultError, VaultUnavailable."""
+        return self._open(vault, self.signing_key)
+
+    def signing_keys(self, vault: Vault, now: float) -> list[Secret[str]]:
+        """Return the keys to sign with: the present one, then the one it replaced lately.
+
+        Standard Webhooks, "Zero downtime secret rotation": one signature for each key.
+
+        Args:
+            vault: opens them.
+            now: seconds since the epoch.
+
+        Raises:
+            VaultError, VaultUnavailable: as the vault does.
+        """
+        found = [self._open(vault, self.signing_key)]
+        if self.previous_signing_key is not None and self.previous_signing_key_until > now * 1000:
+            found.append(self._open(vault, self.previous_signing_key))
+        return found
+
+    def _open(self, vault: Vault, envelope: Envelope) -> Secret[str]:
+        return Secret(vault.open(Purpose.SIGNING, self.id, SIGNING_KEY_BINDING, envelope).decode())
+
+
+def seal_signing_key(vault: Vault, environment: str, key: str) -> Envelope:
+    """Return the sealed form of a webhook signing key."""
+    return vault.seal(Purpose.SIGNING, environment, SIGNING_KEY_BINDING, key.encode())
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """An API key as stored: never its text, only the hash under which it is found."""
+
+    id: str
+    number: int
+    owner: str  # an environment's id, or "account"
+    key_hash: str
+    display_name: str
+    scopes: tuple[str, ...]
+    created_at: int
+    last_used_at: int | None = None
+
+    def as_item(self) -> Item:
+        """Return the attributes that both the lookup and the list entry carry."""
+        item: Item = {
+            "key_id": self.id,
+            "number": self.number,
+            "owner": self.owner,
+            "key_hash": self.key_hash,
+            "display_name": self.display_name,
+            "scopes": list(self.scopes),
+            "created_at": self.created_at,
+        }
+        if self.last_used_at is not None:
+            item["last_used_at"] = self.last_used_at
+        return item
+
+    @classmethod
+    def from_item(cls, item: Item) -> ApiKey:
+        """Return the key of an item."""
+        return cls(
+            id=item["key_id"],
+            number=item["number"],
+            owner=item["owner"],
+            key_hash=item["key_hash"],
+            display_name=item["display_name"],
+            scopes=tuple(item["scopes"]),
+            created_at=item["created_at"],
+            last_used_at=item.get("last_used_at"),
+        )

@@ -1,0 +1,84 @@
+"""A connect session."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from keystow.records.connection import EndUser
+from keystow.store import tables
+
+if TYPE_CHECKING:
+    from keystow.store import Item, Key
+
+
+@dataclass(frozen=True)
+class ConnectSession:
+    """A connect session; its token is known only by hash. Times are milliseconds."""
+
+    token_hash: str
+    environment: str
+    operation_id: str
+    created_at: int
+    expires_at: int
+    tags: dict[str, str]
+    end_user: EndUser | None = None
+    organization_name: str | None = None
+    allowed_integrations: tuple[str, ...] | None = None
+    defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    webhook_url_override: str | None = None
+    reconnect: tuple[str, str, str] | None = None  # integration id, connection id, generation
+
+    @property
+    def key(self) -> Key:
+        """Where it is stored."""
+        return tables.connect_session(self.token_hash)
+
+    def as_item(self) -> Item:
+        """Return the item."""
+        item: Item = {
+            "token_hash": self.token_hash,
+            "environment": self.environment,
+            "operation_id": self.operation_id,
+            "created_at": self.created_at,
+            "expires_at": self.expires_at,
+            "ttl": self.expires_at // 1000 + 3600,
+            "tags": dict(self.tags),
+            "details": json.dumps(
+                {
+                    "allowed_integrations": self.allowed_integrations,
+                    "defaults": self.defaults,
+                    "overrides": self.overrides,
+                    "webhook_url_override": self.webhook_url_override,
+                    "organization_name": self.organization_name,
+                    "reconnect": self.reconnect,
+                }
+            ),
+        }
+        if self.end_user is not None:
+            item["end_user"] = self.end_user.as_item()
+        return item
+
+    @classmethod
+    def from_item(cls, item: Item) -> ConnectSession:
+        """Return the session of an item."""
+        details = json.loads(item["details"])
+        allowed = details["allowed_integrations"]
+        reconnect = details["reconnect"]
+        return cls(
+            token_hash=item["token_hash"],
+            environment=item["environment"],
+            operation_id=item["operation_id"],
+            created_at=item["created_at"],
+            expires_at=item["expires_at"],
+            tags=item["tags"],
+            end_user=EndUser.from_item(item.get("end_user")),
+            organization_name=details["organization_name"],
+            allowed_integrations=None if allowed is None else tuple(allowed),
+            defaults=details["defaults"],
+            overrides=details["overrides"],
+            webhook_url_override=details["webhook_url_override"],
+            reconnect=None if reconnect is None else tuple(reconnect),
+        )

@@ -1,0 +1,1 @@
+"""Keeping credentials fresh: when, by whom, and what happens when it fails."""

@@ -1,0 +1,283 @@
+"""Committing a refresh: conditional on generation, version and fence; never losing a token."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from keystow.events import outbox
+from keystow.log import logger
+from keystow.queues import QueueUnavailable
+from keystow.records.connection import AuthError, Connection, StoredSecret
+from keystow.records.environment import Environment
+from keystow.refresh import journal
+from keystow.refresh.failures import NEEDS_A_PERSON
+from keystow.refresh.lease import still_mine
+from keystow.registry import integrations, providers
+from keystow.store import (
+    ConditionFailed,
+    Equals,
+    Put,
+    StoreUnavailable,
+    TransactionConflict,
+    Update,
+    tables,
+)
+
+if TYPE_CHECKING:
+    from keystow.catalog.loader import Provider
+    from keystow.context import Context
+    from keystow.records.integration import Integration
+    from keystow.store import Operation
+
+ATTEMPTS: Final = 4
+PAUSE_SECONDS: Final = 0.5
+QUEUE_DELAY_SECONDS: Final = 30
+# The type of a failed refresh in webhooks, as clients know it (contract 12.2).
+ERROR_TYPE: Final = "refresh_token_external_error"
+
+State = Literal["stored", "queued", "overtaken", "replaced", "deleted"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a commit ended, and the credential that is stored now (None: deleted)."""
+
+    state: State
+    secret: StoredSecret | None
+
+
+def store(ctx: Context, before: StoredSecret, after: StoredSecret) -> Result:
+    """Store a renewed credential.
+
+    When the table does not answer, the sealed credential travels on the refresh queue until it can
+    be committed: the provider has already forgotten the old one.
+    """
+    try:
+        return _persist(ctx, before, after)
+    except (StoreUnavailable, TransactionConflict):
+        logger.warning("commit postponed", extra={"connection": after.connection_id})
+        send_to_queue(ctx, before, after)
+        return Result("queued", after)
+
+
+def store_again(ctx: Context, before: StoredSecret, after: StoredSecret) -> Result:
+    """Store a renewed credential that has come back from the queue.
+
+    When the lease was lost meanwhile, it is parked in the journal; when the connection was deleted
+    or authorized anew, it is dropped.
+
+    Raises:
+        StoreUnavailable, TransactionConflict: it must come again.
+    """
+    result = _persist(ctx, before, after)
+    if result.state == "overtaken":
+        journal.park(ctx, after, after.unseal(ctx.vault))
+    return result
+
+
+def store_failure(
+    ctx: Context,
+    before: StoredSecret,
+    after: StoredSecret,
+    provider: Provider | None,
+    integration: Integration | None,
+) -> Result:
+    """Store a failed attempt; without the table, the lease runs out by itself."""
+    try:
+        return _persist(ctx, before, after, provider, integration)
+    except (StoreUnavailable, TransactionConflict):
+        logger.warning("failure not recorded", extra={"connection": after.connection_id})
+        return Result("stored", after)
+
+
+def _persist(
+    ctx: Context,
+    before: StoredSecret,
+    after: StoredSecret,
+    provider: Provider | None = None,
+    integration: Integration | None = None,
+) -> Result:
+    secret_write = Put(after.key, after.as_item(), still_mine(before))
+    # The description says whether there is an error; it changes only when that does.
+    in_step = before.failure is None and after.failure is None
+    for attempt in range(ATTEMPTS):
+        planned = None
+        try:
+            if in_step:
+                ctx.store.put(secret_write)
+            else:
+                change = _description_change(ctx, after, provider, integration)
+                planned = change.planned
+                ctx.store.transact([secret_write, *change.writes])
+        except ConditionFailed as refusal:
+            result = _judge(ctx, before, after, refusal)
+            if result is not None:
+                return result
+            continue  # only the description had changed: look at it again
+        except (StoreUnavailable, TransactionConflict):
+            if attempt == ATTEMPTS - 1:
+                raise
+            ctx.clock.sleep(PAUSE_SECONDS * (attempt + 1))
+            continue
+        outbox.dispatch(ctx, planned)
+        return Result("stored", after)
+    raise TransactionConflict("the description kept changing")
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What a commit writes beside the credential."""
+
+    writes: tuple[Operation, ...] = ()
+    planned: outbox.Planned | None = None
+
+
+def _description_change(
+    ctx: Context,
+    after: StoredSecret,
+    provider: Provider | None,
+    integration: Integration | None,
+) -> _Change:
+    """Return what keeps the description in step, with an event where one is due."""
+    place = tables.connection(after.environment, after.integration, after.connection_id)
+    item = ctx.store.get(place)
+    if item is None or item["generation"] != after.generation:
+        return _Change()  # the credential's own condition will tell
+    description = Connection.from_item(item)
+    earlier = description.auth_error
+    now = int(ctx.clock.now() * 1000)
+    planned = None
+    if after.failure is None:
+        if earlier is None:
+            return _Change()
+        if earlier.told:
+            planned = _event(ctx, description, after, provider, integration)
+        update = Update(
+            place,
+            set={"updated_at": now},
+            remove=("auth_error",),
+            condition=Equals("generation", after.generation),
+        )
+    else:
+        told = earlier is not None and earlier.told
+        tell = not told and _is_broken(after, now)
+        if tell:
+            planned = _event(ctx, description, after, provider, integration)
+        error = AuthError(after.failure.log_id, after.failure.at, told=told or tell)
+        update = Update(
+            place,
+            set={"auth_error": error.as_item()},
+            condition=Equals("generation", after.generation),
+        )
+    return _Change((update, *(planned.writes if planned else ())), planned)
+
+
+def _is_broken(after: StoredSecret, now: int) -> bool:
+    """Return whether the SaaS should hear: a person is needed, or nothing usable is left."""
+    assert after.failure is not None
+    if after.failure.kind in NEEDS_A_PERSON:
+        return True
+    return after.expires_at is not None and after.expires_at <= now
+
+
+def _event(
+    ctx: Context,
+    description: Connection,
+    after: StoredSecret,
+    provider: Provider | None,
+    integration: Integration | None,
+) -> outbox.Planned | None:
+    item = ctx.store.get(tables.environment_settings(description.environment))
+    if item is None:
+        return None
+    if integration is None:
+        integration = integrations.by_id(ctx, description.environment, description.integration)
+    if provider is None:
+        provider = providers.find(ctx, description.environment, description.provider)
+    failure = after.failure
+    return outbox.plan(
+        ctx,
+        outbox.AuthEvent(
+            environment=Environment.from_item(item),
+            provider=description.provider,
+            auth_mode=provider.auth_mode if provider else after.credential_type,
+            provider_config_key=integration.unique_key if integration else "unknown",
+            connection_id=description.connection_id,
+            operation="refresh",
+            success=failure is None,
+            error=None if failure is None else (ERROR_TYPE, failure.description),
+            end_user=None,
+            tags=description.tags,
+            webhook_url_override=description.webhook_url_override,
+            log_id=failure.log_id if failure else None,
+        ),
+    )
+
+
+def _judge(
+    ctx: Context, before: StoredSecret, after: StoredSecret, refusal: ConditionFailed
+) -> Result | None:
+    """Return what a refused commit means; None when only the description was in the way."""
+    if 0 not in refusal.failed:
+        return None
+    item = ctx.store.get(after.key)
+    if item is None:
+        return Result("deleted", None)
+    found = StoredSecret.from_item(item)
+    if found.write_id == after.write_id:
+        return Result("stored", found)  # our own write, whose answer was lost
+    if found.generation != before.generation:
+        return Result("replaced", found)
+    return Result("overtaken", found)
+
+
+def send_to_queue(
+    ctx: Context, before: StoredSecret, after: StoredSecret, delay: float = QUEUE_DELAY_SECONDS
+) -> None:
+    """Hand a commit to the refresh queue, sealed as it would be stored."""
+    body = {
+        "commit": {
+            "pk": after.key.pk,
+            "before": {"version": before.version, "fence": before.fence},
+            "item": _portable(after.as_item()),
+        }
+    }
+    try:
+        ctx.queues.send_refresh(body, delay)
+    except QueueUnavailable:
+        logger.error(
+            "a renewed credential could be neither stored nor queued",
+            extra={"connection": after.connection_id},
+        )
+
+
+def from_queue(body: dict[str, Any]) -> tuple[StoredSecret, StoredSecret]:
+    """Return the credential before and after of a queued commit. Raises KeyError, ValueError."""
+    from dataclasses import replace
+
+    item = {**_unportable(body["item"]), "pk": body["pk"], "sk": tables.CONNECTION_SECRET}
+    after = StoredSecret.from_item(item)
+    before = replace(after, version=body["before"]["version"], fence=body["before"]["fence"])
+    return before, after
+
+
+def _portable(value: Any) -> Any:
+    match value:
+        case bytes():
+            return {"__bytes__": base64.b64encode(value).decode()}
+        case dict():
+            return {name: _portable(entry) for name, entry in value.items()}
+        case _:
+            return value
+
+
+def _unportable(value: Any) -> Any:
+    match value:
+        case {"__bytes__": str(text)}:
+            return base64.b64decode(text)
+        case dict():
+            return {name: _unportable(entry) for name, entry in value.items()}
+        case _:
+            return value

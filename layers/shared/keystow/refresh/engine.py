@@ -1,0 +1,231 @@
+"""One refresh of one connection: claim, ask the provider, commit; and what to do when any fails.
+
+However it ends, three things hold: at most one token request is in flight for a connection, a token
+that the provider gave is never lost, and a token of a former authorization is never stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from keystow import ids
+from keystow.activity import log as activity
+from keystow.modes import mode_of, revocation
+from keystow.oauth.errors import TokenError
+from keystow.records.connection import Sealed, StoredSecret
+from keystow.refresh import commit, journal, lease
+from keystow.refresh.due import next_due
+from keystow.refresh.failures import failure_of
+from keystow.refresh.lease import Claimed
+from keystow.registry import integrations, providers
+from keystow.vault import Purpose
+
+if TYPE_CHECKING:
+    from keystow.catalog.loader import Provider
+    from keystow.context import Context
+    from keystow.modes.base import Mode, Renewed
+    from keystow.records.integration import Integration
+
+State = Literal["refreshed", "busy", "failed", "changed", "gone"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a refresh ended.
+
+    ``refreshed``: by us, just now. ``changed``: somebody else wrote a newer credential. ``busy``:
+    somebody else holds the lease. ``failed``: the provider gave none; ``secret.failure`` tells
+    why. ``gone``: the connection was deleted (``secret`` is None).
+    """
+
+    state: State
+    secret: StoredSecret | None
+
+
+def refresh(ctx: Context, secret: StoredSecret, *, forced: bool = False) -> Outcome:
+    """Renew a credential.
+
+    Args:
+        ctx: the container's context.
+        secret: the credential as just read.
+        forced: a caller refused the current token.
+
+    Raises:
+        StoreUnavailable, VaultUnavailable: before anything was sent; nothing has changed.
+    """
+    # A data key for the answer is at hand before anything is sent: a rotated token must not be
+    # lost because KMS does not answer afterwards.
+    ctx.vault.warm(Purpose.CREDENTIAL, secret.environment)
+    integration = integrations.by_id(ctx, secret.environment, secret.integration)
+    provider = integration and providers.find(ctx, secret.environment, integration.provider)
+    mode = mode_of(secret.credential_type)
+    sealed = secret.unseal(ctx.vault)
+
+    claimed = lease.claim(ctx, secret, forced=forced)
+    if not isinstance(claimed, Claimed):
+        return _overtaken(secret, claimed.found)
+    mine = claimed.secret
+    attempt = _Attempt(ctx, mine, sealed, integration, provider, mode)
+    try:
+        renewed = attempt.ask(sealed)
+    except TokenError as error:
+        return attempt.failed(error)
+    return attempt.succeeded(renewed)
+
+
+def _overtaken(seen: StoredSecret, found: StoredSecret | None) -> Outcome:
+    if found is None:
+        return Outcome("gone", None)
+    if (found.generation, found.version) != (seen.generation, seen.version):
+        return Outcome("changed", found)
+    return Outcome("busy", found)
+
+
+@dataclass
+class _Attempt:
+    """What one claimed refresh works with."""
+
+    ctx: Context
+    mine: StoredSecret
+    sealed: Sealed
+    integration: Integration | None
+    provider: Provider | None
+    mode: Mode | None
+
+    def ask(self, sealed: Sealed) -> Renewed:
+        """Ask the provider. Raises TokenError."""
+        if self.integration is None or self.provider is None:
+            raise TokenError("configuration", "integration_missing", "The integration is gone")
+        if self.mode is None or not self.mode.refreshable(sealed.credentials.reveal()):
+            raise TokenError("terminal", "no_refresh_token", "There is nothing to refresh with")
+        return self.mode.renew(self.ctx, self.provider, self.integration, sealed)
+
+    def succeeded(self, renewed: Renewed) -> Outcome:
+        """Store a renewed credential, or keep it from being lost."""
+        now = int(self.ctx.clock.now() * 1000)
+        after = replace(
+            self.mine,
+            version=self.mine.version + 1,
+            issued_at=now,
+            expires_at=renewed.expires_at,
+            due_at=next_due(now, renewed.expires_at, self._life_days(), self.ctx.random),
+            lease_until=None,
+            sent_at=None,
+            failure=None,
+            write_id=ids.short_id(self.ctx.random),
+        ).resealed(self.ctx.vault, renewed.sealed)
+        return self._settle(commit.store(self.ctx, self.mine, after), renewed)
+
+    def _life_days(self) -> int | None:
+        return self.provider.refresh_token_life_days if self.provider else None
+
+    def _settle(self, result: commit.Result, renewed: Renewed) -> Outcome:
+        match result.state:
+            case "stored" | "queued":
+                return Outcome("refreshed", result.secret)
+            case "overtaken":
+                # The lease was lost (a thawed worker), the grant is the same: the token may be the
+                # only one that the provider still accepts.
+                journal.park(self.ctx, self.mine, renewed.sealed)
+                return Outcome("changed", result.secret)
+            case "replaced":
+                # Authorized anew meanwhile: the new grant must not be put at risk, since some
+                # providers revoke everything of one user and one app together.
+                self._note("warn", "A token of a former authorization arrived and was dropped")
+                return Outcome("changed", result.secret)
+            case "deleted":
+                self._revoke(renewed.sealed)
+                return Outcome("gone", None)
+
+    def failed(self, error: TokenError) -> Outcome:
+        """Record why there is no fresh credential; a dead grant is believed only after a check."""
+        if error.kind == "terminal":
+            second = self._second_opinion()
+            if second is not None:
+                return second
+        now = int(self.ctx.clock.now() * 1000)
+        log_id = activity.record(
+            self.ctx,
+            self.mine.environment,
+            "auth",
+            "refresh_token",
+            "failed",
+            activity.Message(
+                "error",
+                "Refreshing failed",
+                {
+                    "kind": error.kind,
+                    "code": error.code,
+                    "description": error.description,
+                    "status": error.status,
+                },
+            ),
+            connection_id=self.mine.connection_id,
+            integration_key=self.integration.unique_key if self.integration else None,
+            provider=self.mine.provider,
+        )
+        failure = failure_of(
+            error,
+            previous=self.mine.failure,
+            now=now,
+            lease_until=self.mine.lease_until or now,
+            log_id=log_id,
+            random=self.ctx.random,
+        )
+        keeps_lease = error.kind == "unknown_fate"
+        after = replace(
+            self.mine,
+            failure=failure,
+            lease_until=self.mine.lease_until if keeps_lease else None,
+            due_at=None if error.kind == "terminal" else failure.next_at,
+            write_id=ids.short_id(self.ctx.random),
+        )
+        result = commit.store_failure(self.ctx, self.mine, after, self.provider, self.integration)
+        if result.state == "deleted":
+            return Outcome("gone", None)
+        if result.state in {"overtaken", "replaced"}:
+            return Outcome("changed", result.secret)
+        return Outcome("failed", result.secret)
+
+    def _second_opinion(self) -> Outcome | None:
+        """Look again before a grant is declared dead.
+
+        A newer version means that somebody else succeeded; a journalled token of this generation is
+        tried once.
+        """
+        item = self.ctx.store.get(self.mine.key)
+        if item is None:
+            return Outcome("gone", None)
+        found = StoredSecret.from_item(item)
+        if (found.generation, found.version) != (self.mine.generation, self.mine.version):
+            return Outcome("changed", found)
+        for parked in journal.take(self.ctx, self.mine):
+            try:
+                renewed = self.ask(parked)
+            except TokenError:
+                continue
+            self._note("info", "A token that had lost a race was used")
+            return self.succeeded(renewed)
+        return None
+
+    def _revoke(self, sealed: Sealed) -> None:
+        if self.provider is None or self.integration is None:
+            return
+        result = revocation.revoke(self.ctx, self.provider, self.integration, sealed)
+        self._note(
+            "info", f"A token of a deleted connection arrived; revoking it: {result.outcome}"
+        )
+
+    def _note(self, level: str, text: str) -> None:
+        activity.record(
+            self.ctx,
+            self.mine.environment,
+            "auth",
+            "refresh_token",
+            "success",
+            activity.Message(level, text),
+            connection_id=self.mine.connection_id,
+            integration_key=self.integration.unique_key if self.integration else None,
+            provider=self.mine.provider,
+        )

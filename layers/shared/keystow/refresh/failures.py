@@ -1,0 +1,64 @@
+"""What a failed refresh means for the next one, and for whoever reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from keystow.records.connection import Failure
+
+if TYPE_CHECKING:
+    from keystow.ids import Randomness
+    from keystow.oauth.errors import TokenError
+
+TRANSIENT_FIRST_MS: Final = 15_000
+LONGEST_MS: Final = 6 * 3_600_000
+CONFIGURATION_FIRST_MS: Final = 600_000
+
+# Kinds that the owner or the SaaS must mend; the others pass by themselves.
+NEEDS_A_PERSON: Final = frozenset({"terminal", "configuration"})
+
+
+def failure_of(
+    error: TokenError,
+    *,
+    previous: Failure | None,
+    now: int,
+    lease_until: int,
+    log_id: str,
+    random: Randomness,
+) -> Failure:
+    """Return what to remember of a failed attempt.
+
+    Transient failures back off exponentially with jitter up to six hours, forever; a provider that
+    asks for patience gets it; a wrong configuration is tried slowly; a dead grant is not tried
+    again. When the fate of a rotating token is unknown, nobody tries before the lease is over.
+    """
+    attempts = (previous.attempts if previous else 0) + 1
+    match error.kind:
+        case "terminal":
+            wait = LONGEST_MS
+        case "configuration" | "refused":
+            wait = _backoff(CONFIGURATION_FIRST_MS, attempts, random)
+        case "throttled":
+            asked = int((error.retry_after or 0) * 1000)
+            wait = max(asked, _backoff(TRANSIENT_FIRST_MS, attempts, random))
+            wait = min(wait, max(asked, LONGEST_MS))
+        case "unknown_fate":
+            wait = max(lease_until - now, _backoff(TRANSIENT_FIRST_MS, attempts, random))
+        case _:
+            wait = _backoff(TRANSIENT_FIRST_MS, attempts, random)
+    return Failure(
+        kind="configuration" if error.kind == "refused" else error.kind,
+        code=error.code[:100],
+        description=error.description[:300],
+        at=now,
+        attempts=attempts,
+        next_at=now + min(wait, LONGEST_MS * 4),
+        log_id=log_id,
+    )
+
+
+def _backoff(first: int, attempts: int, random: Randomness) -> int:
+    ceiling = min(LONGEST_MS, first * 2 ** min(attempts - 1, 20))
+    share = int.from_bytes(random.bytes(2)) / 0xFFFF
+    return int(ceiling * (0.5 + 0.5 * share))

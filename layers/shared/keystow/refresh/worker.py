@@ -1,0 +1,100 @@
+"""The refresh queue: connections to refresh, and commits that the table did not take at first."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from keystow.log import logger
+from keystow.records.connection import StoredSecret
+from keystow.refresh import commit, engine
+from keystow.refresh.due import READ_MARGIN_MS
+from keystow.store import StoreUnavailable, TransactionConflict, tables
+from keystow.store.operations import Key
+from keystow.vault import VaultError, VaultUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keystow.context import Context
+
+IN_FLIGHT: Final = 100
+
+
+class Postponed(Exception):  # noqa: N818 - an outcome, not a fault
+    """The message should come again later."""
+
+
+def handle(ctx: Context, bodies: Sequence[tuple[str, str]]) -> list[str]:
+    """Work through messages of the queue, up to 100 token requests at once.
+
+    Args:
+        ctx: the container's context.
+        bodies: (message id, body) of each.
+
+    Returns:
+        The ids of the messages that must come again.
+    """
+    failed: set[str] = set()
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        jobs = []
+        for message_id, text in bodies:
+            try:
+                body = json.loads(text)
+                if "commit" in body:
+                    jobs.append((message_id, pool.submit(_commit, ctx, body["commit"])))
+                else:
+                    jobs += [
+                        (message_id, pool.submit(_refresh, ctx, entry["pk"], entry["generation"]))
+                        for entry in body["refresh"]
+                    ]
+            except (ValueError, KeyError, TypeError):
+                logger.error("unreadable refresh message", extra={"message_id": message_id})
+                failed.add(message_id)
+        for message_id, job in jobs:
+            try:
+                job.result()
+            except Postponed:
+                failed.add(message_id)
+            except Exception as error:  # noqa: BLE001 - one connection must not stop the others
+                logger.error("refresh fault", extra={"cause": type(error).__name__})
+                failed.add(message_id)
+    return sorted(failed)
+
+
+def _refresh(ctx: Context, pk: str, generation: str) -> None:
+    item = ctx.store.get(Key(tables.CONNECTIONS, pk, tables.CONNECTION_SECRET))
+    if item is None:
+        return
+    secret = StoredSecret.from_item(item)
+    if secret.generation != generation or not _wanted(ctx, secret):
+        return
+    try:
+        engine.refresh(ctx, secret)
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable) as error:
+        raise Postponed from error
+    except VaultError:
+        logger.error("a credential does not open", extra={"connection": secret.connection_id})
+
+
+def _wanted(ctx: Context, secret: StoredSecret) -> bool:
+    """Return whether a refresh is still needed: the message may be late, or a duplicate."""
+    if not secret.refreshable:
+        return False
+    now = int(ctx.clock.now() * 1000)
+    if secret.failure is not None:
+        return secret.failure.kind != "terminal" and secret.failure.next_at <= now + READ_MARGIN_MS
+    if secret.expires_at is None:
+        return True  # kept alive
+    # Two thirds of its life are still ahead: somebody has just refreshed it.
+    life = secret.expires_at - secret.issued_at
+    return now - secret.issued_at > life / 3 or life <= 0
+
+
+def _commit(ctx: Context, body: dict[str, Any]) -> None:
+    before, after = commit.from_queue(body)
+    try:
+        commit.store_again(ctx, before, after)
+    except (StoreUnavailable, TransactionConflict) as error:
+        raise Postponed from error

@@ -1,0 +1,1 @@
+"""Connect sessions: what a SaaS lets one end user do for half an hour."""

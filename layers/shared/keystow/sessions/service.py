@@ -1,0 +1,247 @@
+"""Creating, showing and ending connect sessions (contract 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from keystow import ids
+from keystow.activity import log as activity
+from keystow.clock import iso
+from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
+from keystow.errors import ApiError, Issue
+from keystow.records.connection import Connection
+from keystow.records.environment import DEFAULT_CONNECT_UI
+from keystow.records.session import ConnectSession
+from keystow.registry import integrations
+from keystow.sessions.tokens import LIFE_SECONDS, new_token
+from keystow.store import Put, tables
+
+if TYPE_CHECKING:
+    from keystow.context import Context
+    from keystow.records.integration import Integration
+    from keystow.secret import Secret
+    from keystow.sessions.requests import IntegrationDefaults, ReconnectBody, SessionBody
+
+
+@dataclass(frozen=True)
+class Created:
+    """A new session and its token."""
+
+    session: ConnectSession
+    token: Secret[str]
+
+    def as_json(self, connect_ui_url: str) -> dict[str, Any]:
+        """Return the public shape; the link opens the Connect UI of this deployment."""
+        token = self.token.reveal()
+        return {
+            "data": {
+                "token": token,
+                "connect_link": f"{connect_ui_url}?session_token={token}",
+                "expires_at": iso(self.session.expires_at / 1000),
+            }
+        }
+
+
+def create(ctx: Context, environment: str, body: SessionBody) -> Created:
+    """Create a connect session.
+
+    Raises:
+        ApiError: 400 ``invalid_body``.
+    """
+    if body.end_user is None and body.tags is None:
+        issue = Issue("invalid_type", "expected an end user, or tags", ("end_user",))
+        raise ApiError("invalid_body", issues=[issue])
+    known = {each.unique_key for each in integrations.list_all(ctx, environment)}
+    issues = [
+        Issue("custom", "Integration does not exist", ("allowed_integrations", str(place)))
+        for place, key in enumerate(body.allowed_integrations or [])
+        if key not in known
+    ]
+    _refuse(issues + _unknown_keys(known, body))
+    return _create(
+        ctx,
+        environment,
+        body,
+        allowed=tuple(dict.fromkeys(body.allowed_integrations or ())) or None,
+    )
+
+
+def create_reconnect(ctx: Context, environment: str, body: ReconnectBody) -> Created:
+    """Create a session in which an existing connection is authorized anew.
+
+    Raises:
+        ApiError: 400 ``invalid_body``.
+    """
+    integration = integrations.by_unique_key(ctx, environment, body.integration_id, fresh=True)
+    found = integration and _connection(ctx, integration, body.connection_id)
+    if not integration or not found:
+        raise ApiError("invalid_body", "ConnectionID or IntegrationId does not exist")
+    known = {each.unique_key for each in integrations.list_all(ctx, environment)}
+    _refuse(_unknown_keys(known, body))
+    return _create(
+        ctx,
+        environment,
+        body,
+        allowed=(body.integration_id,),
+        reconnect=(integration.id, body.connection_id, found.generation),
+        before=found,
+    )
+
+
+def _connection(ctx: Context, integration: Integration, connection_id: str) -> Connection | None:
+    place = tables.connection(integration.environment, integration.id, connection_id)
+    item = ctx.store.get(place)
+    return None if item is None else Connection.from_item(item)
+
+
+def _unknown_keys(known: set[str], body: SessionBody | ReconnectBody) -> list[Issue]:
+    return [
+        Issue("custom", "Integration does not exist", (name, key))
+        for name, found in (
+            ("integrations_config_defaults", body.integrations_config_defaults),
+            ("overrides", body.overrides),
+        )
+        for key in found or {}
+        if key not in known
+    ]
+
+
+def _refuse(issues: list[Issue]) -> None:
+    if issues:
+        raise ApiError("invalid_body", issues=issues)
+
+
+def _create(
+    ctx: Context,
+    environment: str,
+    body: SessionBody | ReconnectBody,
+    *,
+    allowed: tuple[str, ...] | None,
+    reconnect: tuple[str, str, str] | None = None,
+    before: Connection | None = None,
+) -> Created:
+    defaults, legacy_webhook = _defaults(body.integrations_config_defaults or {})
+    webhook = body.webhook_url_override
+    if webhook is None:
+        webhook = legacy_webhook
+    check_webhook_url(webhook, loopback_allowed=ctx.settings.loopback_allowed)
+    end_user = end_user_of(body.end_user, body.organization)
+    tags = {**generated_tags(end_user, body.organization), **(body.tags or {})}
+    if before is not None and end_user is None:
+        end_user = before.end_user
+        tags = {**before.tags, **tags}
+    now = ctx.clock.now()
+    token = new_token(ctx.random)
+    session = ConnectSession(
+        token_hash=ids.sha256_hex(token.reveal()),
+        environment=environment,
+        operation_id=ids.operation_id(now, ctx.random),
+        created_at=int(now * 1000),
+        expires_at=int((now + LIFE_SECONDS) * 1000),
+        tags=tags,
+        end_user=end_user,
+        organization_name=body.organization.display_name if body.organization else None,
+        allowed_integrations=allowed,
+        defaults=defaults,
+        overrides={
+            key: value.model_dump(exclude_none=True)
+            for key, value in (body.overrides or {}).items()
+        },
+        webhook_url_override=webhook or None,
+        reconnect=reconnect,
+    )
+    ctx.store.put(Put(session.key, session.as_item()))
+    activity.begin(
+        ctx,
+        environment,
+        "auth",
+        "create_connection",
+        operation=session.operation_id,
+        connection_id=reconnect[1] if reconnect else None,
+        end_user=end_user.id if end_user else None,
+    )
+    return Created(session, token)
+
+
+def _defaults(
+    given: dict[str, IntegrationDefaults],
+) -> tuple[dict[str, dict[str, Any]], str | None]:
+    """Return the defaults as stored, and the webhook URL of the older form (contract 3.1)."""
+    found: dict[str, dict[str, Any]] = {}
+    webhook: str | None = None
+    for key, value in given.items():
+        entry = value.model_dump(exclude_none=True)
+        config = entry.get("connection_config") or {}
+        old = config.pop("webhook_url", None)
+        if isinstance(old, str) and old and webhook is None:
+            webhook = old
+        found[key] = entry
+    return found, webhook
+
+
+def describe(ctx: Context, session: ConnectSession) -> dict[str, Any]:
+    """Return a session as its own token may see it (contract 3.3)."""
+    data: dict[str, Any] = {
+        "endUser": session.end_user.as_json() if session.end_user else None,
+        "connectUISettings": DEFAULT_CONNECT_UI,
+    }
+    if session.allowed_integrations is not None:
+        data["allowed_integrations"] = list(session.allowed_integrations)
+    if session.defaults:
+        data["integrations_config_defaults"] = {
+            key: {
+                name: value[name]
+                for name in ("authorization_params", "connection_config")
+                if name in value
+            }
+            for key, value in session.defaults.items()
+        }
+    if session.reconnect is not None:
+        data["isReconnecting"] = True
+    if session.overrides:
+        data["overrides"] = session.overrides
+    data["websocketsPath"] = websockets_path(ctx.settings.websocket_url, ctx.settings.public_url)
+    return {"data": data}
+
+
+def websockets_path(websocket_url: str, public_url: str) -> str:
+    """Return where a browser finds the WebSocket, relative to the API (contract 2.5).
+
+    A path beginning with two slashes names another host: on AWS the WebSocket API has its own.
+    """
+    _, _, place = websocket_url.partition("://")
+    _, _, own = public_url.partition("://")
+    if own and (place == own or place.startswith(f"{own}/")):
+        return place[len(own) :] or "/"
+    return f"//{place}" if place else "/"
+
+
+def end(ctx: Context, session: ConnectSession) -> None:
+    """End a session; its token is unknown from now on."""
+    ctx.store.delete(session.key)
+
+
+def note_telemetry(
+    ctx: Context, session: ConnectSession, event: str, integration: str | None
+) -> None:
+    """Write what the Connect UI tells of itself into the session's operation."""
+    trouble = event in {
+        "view:unknown_error",
+        "view:credentials_error",
+        "popup:blocked_by_browser",
+        "popup:closed_early",
+    }
+    activity.note(
+        ctx,
+        session.environment,
+        session.operation_id,
+        activity.Message(
+            "error" if trouble else "info", f"[UI] {event}", {"integration": integration}
+        ),
+    )
+
+
+def applies_to(session: ConnectSession, unique_key: str) -> bool:
+    """Return whether a session lets its end user connect an integration."""
+    return session.allowed_integrations is None or unique_key in session.allowed_integrations

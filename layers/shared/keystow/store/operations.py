@@ -1,0 +1,140 @@
+"""Conditions, writes and pages as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Item: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Key:
+    """Where an item lives: a logical table name (:mod:`keystow.store.tables`), pk and sk."""
+
+    table: str
+    pk: str
+    sk: str
+
+
+@dataclass(frozen=True)
+class Exists:
+    """The attribute is there."""
+
+    attribute: str
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The attribute is not there; of ``pk``: the item is not there."""
+
+    attribute: str
+
+
+@dataclass(frozen=True)
+class Equals:
+    """The attribute is there and has this value."""
+
+    attribute: str
+    value: str | int | bool
+
+
+@dataclass(frozen=True)
+class Below:
+    """The attribute is there and less than this number."""
+
+    attribute: str
+    value: int
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """The attribute is there and not more than this number."""
+
+    attribute: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Above:
+    """The attribute is there and more than this number."""
+
+    attribute: str
+    value: int
+
+
+@dataclass(frozen=True)
+class All:
+    """Every one of the conditions holds."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class Any_:  # noqa: N801 - the name `Any` is taken by typing
+    """At least one of the conditions holds."""
+
+    conditions: tuple[Condition, ...]
+
+
+Condition: TypeAlias = Exists | Missing | Equals | Below | AtMost | Above | All | Any_
+
+NEW = Missing("pk")
+THERE = Exists("pk")
+
+
+@dataclass(frozen=True)
+class Put:
+    """Write a whole item, replacing what was there."""
+
+    key: Key
+    item: Item
+    condition: Condition | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """Change some attributes of an item; the rest stays.
+
+    ``set_entries`` sets single entries of attributes that are maps (which must be there),
+    ``{(attribute, entry): value}``, so that two writers of different entries do not lose each
+    other's.
+    Without a condition an item that is not there is created, as DynamoDB does.
+    """
+
+    key: Key
+    set: Mapping[str, Any] = field(default_factory=dict)
+    set_entries: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    add: Mapping[str, int] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    condition: Condition | None = None
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Remove an item."""
+
+    key: Key
+    condition: Condition | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Only require something of an item, within a transaction."""
+
+    key: Key
+    condition: Condition
+
+
+Operation: TypeAlias = Put | Update | Delete | Check
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some items of a query, and where the next ones begin (None: these were the last)."""
+
+    items: list[Item]
+    next: Item | None = None

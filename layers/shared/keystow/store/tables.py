@@ -1,0 +1,162 @@
+"""The tables, their indexes and every key in them: the one place where keys are spelled.
+
+Environments and integrations stand in keys by their immutable ids, so that a rename moves nothing.
+``template.yaml`` creates the tables; a test holds it against this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from keystow.store.operations import Key
+
+CONNECTIONS = "connections"
+REGISTRY = "registry"
+SESSIONS = "sessions"
+EVENTS = "events"
+ACTIVITY = "activity"
+
+
+@dataclass(frozen=True)
+class Index:
+    """A global secondary index: its two keys; sparse, since items without them are not in it."""
+
+    hash: str
+    range: str
+    range_type: str = "S"
+    projection: tuple[str, ...] | None = None  # None: every attribute; (): only the keys
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with string keys ``pk`` and ``sk``, and TTL in ``ttl`` where rows expire."""
+
+    indexes: dict[str, Index] = field(default_factory=dict)
+    expires: bool = False
+
+
+TABLES: dict[str, Table] = {
+    CONNECTIONS: Table(
+        {
+            "by_environment": Index("environment", "created"),
+            "by_integration": Index("integration", "created"),
+            "by_end_user": Index("end_user", "created"),
+            "by_due": Index("due_shard", "due_at", "N", ("host", "generation", "version")),
+        },
+        expires=True,
+    ),
+    REGISTRY: Table(),
+    SESSIONS: Table(expires=True),
+    EVENTS: Table(
+        {
+            "by_due": Index("due_shard", "due_at", "N", ()),
+            "by_environment": Index("environment", "created"),
+        },
+        expires=True,
+    ),
+    ACTIVITY: Table({"by_environment": Index("environment", "created")}, expires=True),
+}
+
+DUE_SHARDS = 16
+
+CONNECTION = "connection"
+CONNECTION_SECRET = "connection#secret"  # noqa: S105 - the name of an item
+SETTINGS = "settings"
+
+
+def connection_pk(environment: str, integration: str, connection_id: str) -> str:
+    """Return the partition of a connection; ids of ours hold no ``#``, so it splits in three."""
+    return f"{environment}#{integration}#{connection_id}"
+
+
+def split_connection_pk(pk: str) -> tuple[str, str, str]:
+    """Return (environment, integration, connection_id) of a connection's partition."""
+    environment, integration, connection_id = pk.split("#", 2)
+    return environment, integration, connection_id
+
+
+def connection(environment: str, integration: str, connection_id: str) -> Key:
+    """Return the key of a connection's description."""
+    return Key(CONNECTIONS, connection_pk(environment, integration, connection_id), CONNECTION)
+
+
+def connection_secret(environment: str, integration: str, connection_id: str) -> Key:
+    """Return the key of a connection's sealed credential."""
+    pk = connection_pk(environment, integration, connection_id)
+    return Key(CONNECTIONS, pk, CONNECTION_SECRET)
+
+
+def journal(environment: str, integration: str, connection_id: str, entry: str) -> Key:
+    """Return the key of a token that lost a race but may still be needed."""
+    pk = connection_pk(environment, integration, connection_id)
+    return Key(CONNECTIONS, pk, f"journal#{entry}")
+
+
+def environment_settings(environment: str) -> Key:
+    """Return the key of an environment's own item."""
+    return Key(REGISTRY, environment, SETTINGS)
+
+
+def integration(environment: str, integration_id: str) -> Key:
+    """Return the key of an integration."""
+    return Key(REGISTRY, environment, f"integration#{integration_id}")
+
+
+def integration_name(environment: str, unique_key: str) -> Key:
+    """Return the key of the claim on an integration's unique key."""
+    return Key(REGISTRY, environment, f"integration_key#{unique_key}")
+
+
+def custom_provider(environment: str, provider: str) -> Key:
+    """Return the key of a custom provider's definition."""
+    return Key(REGISTRY, environment, f"provider#{provider}")
+
+
+def data_key(environment: str, data_key_id: str) -> Key:
+    """Return the key of a wrapped data key."""
+    return Key(REGISTRY, environment, f"datakey#{data_key_id}")
+
+
+def api_key_lookup(key_hash: str) -> Key:
+    """Return the key under which an API key is found by the hash of its text."""
+    return Key(REGISTRY, f"key#{key_hash}", "key")
+
+
+def api_key_entry(owner: str, key_id: str) -> Key:
+    """Return the key of an API key's entry in its owner's list (an environment, or ``account``)."""
+    return Key(REGISTRY, owner, f"apikey#{key_id}")
+
+
+def environment_name(name: str) -> Key:
+    """Return the key of the claim on an environment's name."""
+    return Key(REGISTRY, "account", f"environment#{name}")
+
+
+def connect_session(token_hash: str) -> Key:
+    """Return the key of a connect session."""
+    return Key(SESSIONS, f"session#{token_hash}", "session")
+
+
+def oauth_state(state_hash: str) -> Key:
+    """Return the key of an authorization attempt."""
+    return Key(SESSIONS, f"state#{state_hash}", "state")
+
+
+def browser_socket(client_id: str) -> Key:
+    """Return the key under which a browser's WebSocket is found by its public id."""
+    return Key(SESSIONS, f"socket#{client_id}", "socket")
+
+
+def event(event_id: str) -> Key:
+    """Return the key of an event."""
+    return Key(EVENTS, event_id, "event")
+
+
+def delivery(event_id: str, endpoint: int) -> Key:
+    """Return the key of an event's delivery to one of its endpoints."""
+    return Key(EVENTS, event_id, f"delivery#{endpoint}")
+
+
+def activity(environment: str, operation: str, moment: str) -> Key:
+    """Return the key of one entry of an operation's log; ``operation`` is its header."""
+    return Key(ACTIVITY, f"{environment}#{operation}", moment)

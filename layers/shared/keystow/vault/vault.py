@@ -1,0 +1,203 @@
+"""The vault: seals and opens, finds and caches data keys.
+
+One data key for each (environment, purpose, day), shared by all workers: made by KMS
+``GenerateDataKey``, stored wrapped in the Registry table. An envelope names its data key, so that
+re-wrapping touches a few rows and no ciphertext, and destroying the data keys of an environment
+destroys what they sealed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from keystow.store import ConditionFailed, Put
+from keystow.store.operations import NEW
+from keystow.store.tables import data_key
+from keystow.vault.kms import KmsError
+
+if TYPE_CHECKING:
+    from keystow.clock import Clock
+    from keystow.ids import Randomness
+    from keystow.store import Item, Store
+    from keystow.vault.kms import KeyWrapper
+
+NONCE_BYTES = 12
+CACHE_SECONDS = 300
+CACHE_KEYS = 512
+_FORMAT = 1
+
+
+class Purpose(StrEnum):
+    """What a data key seals; a role is given only the purposes that its function needs."""
+
+    CREDENTIAL = "credential"
+    INTEGRATION = "integration"
+    SESSION = "session"
+    SIGNING = "signing"
+
+
+class VaultError(Exception):
+    """The envelope does not open: altered, moved to another row, or its data key is destroyed."""
+
+
+class VaultUnavailable(Exception):  # noqa: N818 - an outcome, not a fault
+    """KMS or the table of data keys did not answer; asking again later may help."""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A sealed value: which data key, the nonce, and the ciphertext with its tag."""
+
+    data_key: str
+    nonce: bytes
+    ciphertext: bytes
+
+    def as_item(self) -> dict[str, Any]:
+        """Return the envelope as an attribute of an item."""
+        return {"f": _FORMAT, "k": self.data_key, "n": self.nonce, "c": self.ciphertext}
+
+    @classmethod
+    def from_item(cls, found: Any) -> Envelope:
+        """Return the envelope of an attribute. Raises VaultError when it is none."""
+        if not isinstance(found, dict) or found.get("f") != _FORMAT:
+            raise VaultError("not an envelope")
+        return cls(found["k"], bytes(found["n"]), bytes(found["c"]))
+
+
+class Vault:
+    """Seals and opens values of one deployment.
+
+    Args:
+        store: holds the wrapped data keys.
+        wrapper: KMS.
+        clock: time.
+        random: nonces.
+    """
+
+    def __init__(self, store: Store, wrapper: KeyWrapper, clock: Clock, random: Randomness) -> None:
+        self._store = store
+        self._wrapper = wrapper
+        self._clock = clock
+        self._random = random
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[tuple[str, str], tuple[bytes, float]] = OrderedDict()
+
+    def warm(self, purpose: Purpose, environment: str) -> None:
+        """Have today's data key at hand, so that a later :meth:`seal` needs no KMS.
+
+        Raises:
+            VaultUnavailable: no data key could be had now.
+        """
+        self._key(environment, purpose, self._current_key(purpose), create=True)
+
+    def seal(
+        self, purpose: Purpose, environment: str, binding: tuple[str, ...], plaintext: bytes
+    ) -> Envelope:
+        """Return the sealed form of a value.
+
+        Args:
+            purpose: what kind of value it is.
+            environment: whose it is.
+            binding: where it will be stored; it opens only with the same binding.
+            plaintext: the value.
+
+        Raises:
+            VaultUnavailable: no data key could be had now.
+        """
+        key_id = self._current_key(purpose)
+        key = self._key(environment, purpose, key_id, create=True)
+        nonce = self._random.bytes(NONCE_BYTES)
+        data = _additional_data(purpose, environment, key_id, binding)
+        return Envelope(key_id, nonce, AESGCM(key).encrypt(nonce, plaintext, data))
+
+    def open(
+        self, purpose: Purpose, environment: str, binding: tuple[str, ...], envelope: Envelope
+    ) -> bytes:
+        """Return the value of an envelope.
+
+        Raises:
+            VaultError: it is not the envelope of this binding, or its data key is gone.
+            VaultUnavailable: the data key could not be had now.
+        """
+        if not envelope.data_key.startswith(f"{purpose}-"):
+            raise VaultError("the envelope was sealed for another purpose")
+        key = self._key(environment, purpose, envelope.data_key, create=False)
+        data = _additional_data(purpose, environment, envelope.data_key, binding)
+        try:
+            return AESGCM(key).decrypt(envelope.nonce, envelope.ciphertext, data)
+        except InvalidTag as error:
+            raise VaultError("the envelope does not open here") from error
+
+    def _current_key(self, purpose: Purpose) -> str:
+        day = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y%m%d")
+        return f"{purpose}-{day}"
+
+    def _key(self, environment: str, purpose: Purpose, key_id: str, *, create: bool) -> bytes:
+        cached = self._cached((environment, key_id))
+        if cached is not None:
+            return cached
+        context = {"keystow:environment": environment, "keystow:purpose": str(purpose)}
+        try:
+            plain = self._load_or_make(environment, key_id, context, create=create)
+        except KmsError as error:
+            if error.passing:
+                raise VaultUnavailable(error.code) from error
+            raise VaultError(f"KMS refused: {error.code}") from error
+        with self._lock:
+            self._cache[(environment, key_id)] = (plain, self._clock.now() + CACHE_SECONDS)
+            while len(self._cache) > CACHE_KEYS:
+                self._cache.popitem(last=False)
+        return plain
+
+    def _cached(self, name: tuple[str, str]) -> bytes | None:
+        with self._lock:
+            found = self._cache.get(name)
+            if found is None:
+                return None
+            if found[1] <= self._clock.now():
+                del self._cache[name]
+                return None
+            return found[0]
+
+    def _load_or_make(
+        self, environment: str, key_id: str, context: dict[str, str], *, create: bool
+    ) -> bytes:
+        place = data_key(environment, key_id)
+        item = self._store.get(place)
+        if item is not None:
+            return self._unwrap(item, context)
+        if not create:
+            raise VaultError("the data key of this envelope does not exist")
+        plain, wrapped = self._wrapper.generate(context)
+        made: Item = {"wrapped": wrapped, "created_at": int(self._clock.now() * 1000)}
+        try:
+            self._store.put(Put(place, made, NEW))
+        except ConditionFailed as error:
+            # Another worker was first: everybody uses the stored one.
+            winner = error.found[0] or self._store.get(place)
+            if winner is None:
+                raise VaultUnavailable("data key in flux") from error
+            return self._unwrap(winner, context)
+        return plain
+
+    def _unwrap(self, item: Item, context: dict[str, str]) -> bytes:
+        wrapped = item.get("wrapped")
+        if not wrapped:
+            raise VaultError("the data key was destroyed")
+        return self._wrapper.unwrap(bytes(wrapped), context)
+
+
+def _additional_data(
+    purpose: Purpose, environment: str, key_id: str, binding: tuple[str, ...]
+) -> bytes:
+    # JSON of a list keeps ("a", "bc") and ("ab", "c") apart.
+    return json.dumps([_FORMAT, str(purpose), environment, key_id, *binding]).encode()

@@ -1,0 +1,176 @@
+// The demo page: three ways to connect, and what becomes of each connection.
+
+import { connectWithPopup, openConnectUI } from './connect.js';
+
+const $ = (id) => document.getElementById(id);
+let connections = [];
+const answers = new Map();
+
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+async function ask(path, method = 'GET', body = undefined) {
+  const response = await fetch(path, {
+    method,
+    headers: body ? { 'content-type': 'application/json' } : {},
+    body: body && JSON.stringify(body),
+  });
+  const told = await response.json();
+  if (!response.ok) throw new Error(told.error?.message || told.error?.code || response.status);
+  return told;
+}
+
+const session = (integration) => ask('session', 'POST', { integration });
+
+function tell(text, bad = false) {
+  $('told').textContent = text;
+  $('told').classList.toggle('bad', bad);
+}
+
+async function run(button, work) {
+  button.disabled = true;
+  try {
+    await work();
+  } catch (error) {
+    tell(error.message, true);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+$('popup').addEventListener('click', (event) => run(event.currentTarget, async () => {
+  tell('Approve access in the window that opened.');
+  const made = await connectWithPopup('demo', session('demo'));
+  tell(`Connected: ${made.connectionId}`);
+}));
+
+function withInterface(integration) {
+  return async () => {
+    tell('');
+    const made = await session(integration);
+    openConnectUI({
+      url: made.connect_ui_url,
+      apiUrl: made.api_url,
+      token: made.token,
+      onEvent: (event) => {
+        if (event.type === 'connect') tell(`Connected: ${event.payload.connectionId}`);
+        if (event.type === 'error') tell(event.payload.errorMessage, true);
+      },
+    });
+  };
+}
+
+$('interface').addEventListener('click', (event) => run(event.currentTarget, withInterface()));
+$('key').addEventListener('click',
+  (event) => run(event.currentTarget, withInterface('demo-api-key')));
+
+// ---- connections -------------------------------------------------------------------------
+
+const names = { demo: 'Demo account (OAuth 2.0)', 'demo-api-key': 'Demo API key' };
+
+function card(one) {
+  const path = `connections/${encodeURIComponent(one.id)}`;
+  const act = (label, work, kind = '') => el('button', { type: 'button', class: kind,
+    onclick: (event) => run(event.currentTarget, work) }, label);
+  const answer = answers.get(one.id);
+  return el('li', { class: 'card', 'data-id': one.id, 'data-integration': one.integration },
+    el('div', { class: 'top' },
+      el('strong', {}, names[one.integration] || one.integration),
+      one.trouble ? el('span', { class: 'badge bad' }, 'needs attention')
+        : el('span', { class: 'badge' }, 'working')),
+    el('code', { class: 'id', title: 'connection id' }, one.id),
+    one.trouble ? el('p', { class: 'bad' }, one.trouble) : null,
+    el('dl', {},
+      el('dt', {}, one.expires_at ? 'Access token' : 'Key'),
+      el('dd', {}, el('code', { class: 'token' }, one.masked || '—')),
+      ...(one.expires_at ? [
+        el('dt', {}, 'Life left'),
+        el('dd', {}, el('span', { class: 'left' }, ''),
+          el('progress', { max: String(one.life_s || 120), value: '0', 'aria-label': 'life left' })),
+        el('dt', {}, 'Refreshed'),
+        el('dd', { class: 'count' }, `${one.refreshes} ${one.refreshes === 1 ? 'time' : 'times'}`),
+      ] : [])),
+    answer ? el('p', { class: 'answer' }, answer) : null,
+    el('div', { class: 'buttons small' },
+      act('Use it', async () => {
+        const got = await ask(`${path}/use`, 'POST');
+        answers.set(one.id, `The provider answered ${got.status}: `
+          + (got.answer.name ? `${got.answer.name}, ${got.answer.team}` : got.answer.error));
+        draw();
+      }),
+      one.expires_at ? act('Refresh now', () => ask(`${path}/refresh`, 'POST')) : null,
+      act('Delete', () => ask(path, 'DELETE'), 'danger')));
+}
+
+function draw() {
+  const held = document.activeElement?.closest?.('.card')?.dataset.id;
+  const label = document.activeElement?.textContent;
+  $('connections').replaceChildren(...connections.map(card));
+  $('none').hidden = connections.length > 0;
+  if (held) {
+    [...document.querySelectorAll(`[data-id="${CSS.escape(held)}"] button`)]
+      .find((button) => button.textContent === label)?.focus();
+  }
+  tick();
+}
+
+function tick() {
+  for (const one of connections) {
+    const node = document.querySelector(`[data-id="${CSS.escape(one.id)}"]`);
+    if (!node || !one.expires_at) continue;
+    const left = Math.max(0, one.expires_at - Date.now() / 1000);
+    node.querySelector('.left').textContent = `${Math.ceil(left)} s`;
+    node.querySelector('progress').value = left;
+  }
+}
+setInterval(tick, 250);
+
+// ---- events ------------------------------------------------------------------------------
+
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
+const short = (id) => (id ? `${id.slice(0, 8)}…` : '');
+
+function add(kind, title, text, when = Date.now() / 1000) {
+  $('quiet').hidden = true;
+  $('events').prepend(el('li', { class: kind },
+    el('time', {}, clock(when)),
+    el('div', {}, el('strong', {}, title), el('span', {}, text))));
+  while ($('events').children.length > 100) $('events').lastChild.remove();
+}
+
+function addWebhook({ time, body }) {
+  const bad = body.success === false;
+  add(bad ? 'webhook bad' : 'webhook', `Webhook: ${body.type} ${body.operation || ''}`,
+    `${body.providerConfigKey || ''} ${short(body.connectionId)}, signature verified`
+      + (bad ? `: ${body.error?.description || body.error?.type || 'failed'}` : ''), time);
+}
+
+const stream = new EventSource('events');
+stream.onopen = () => { $('line').textContent = 'Live'; $('line').className = 'line live'; };
+stream.onerror = () => {
+  $('line').textContent = 'The backend is away; trying again…';
+  $('line').className = 'line';
+};
+let filled = false;
+stream.addEventListener('webhooks', (event) => {
+  if (!filled) JSON.parse(event.data).forEach(addWebhook);
+  filled = true;
+});
+stream.addEventListener('webhook', (event) => addWebhook(JSON.parse(event.data)));
+stream.addEventListener('connections', (event) => {
+  connections = JSON.parse(event.data);
+  draw();
+});
+stream.addEventListener('refresh', (event) => {
+  const { id, ok, why } = JSON.parse(event.data);
+  if (ok) add('refresh', 'Token refreshed', `${short(id)}: a new pair took the place of the old`);
+  else add('refresh bad', 'Refresh failed', `${short(id)}: the provider said ${why}`);
+});
+stream.addEventListener('trouble', (event) => add('bad', 'Trouble', JSON.parse(event.data)));

@@ -1,0 +1,61 @@
+"""A real browser, and the stub of the API for it to talk to."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.browser.stub import Served, Stub, free_port
+
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def _stub():
+    stub = Stub()
+    served = Served(stub.app(), stub.port)
+    host_port = free_port()
+    host = Served(stub.app(), host_port)
+    stub.host = f"http://127.0.0.1:{host_port}"
+    yield stub
+    served.stop()
+    host.stop()
+
+
+@pytest.fixture
+def stub(_stub):
+    _stub.reset()
+    return _stub
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1000, "height": 760})
+    context.set_default_timeout(8000)
+    page = context.new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            page.problems.append(message.text)
+            if message.type == "error" and "Failed to load resource" not in message.text
+            else None
+        ),
+    )
+    yield page
+    context.close()
+    assert page.problems == []

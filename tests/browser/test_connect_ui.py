@@ -1,0 +1,353 @@
+"""The Connect UI in a browser: embedded and as a link, against a stub of the API."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.full
+TOKEN = "nango_connect_session_" + "ab" * 32
+
+
+def link(page, stub, extra=""):
+    page.goto(f"{stub.url}/ui/connect/?session_token={TOKEN}{extra}")
+    return page
+
+
+def embed(page, stub, extra=""):
+    page.goto(f"{stub.host}/parent?lang=en{extra}")
+    return page.frame_locator("#connect-ui")
+
+
+def heading(surface):
+    return surface.get_by_role("heading", level=1)
+
+
+def told(page, kind):
+    page.wait_for_function(
+        "kind => window.seen.some((one) => one.type === kind)", arg=kind, timeout=8000
+    )
+    return page.evaluate("kind => window.seen.find((one) => one.type === kind)", kind)
+
+
+def test_the_token_leaves_the_address_at_once(page, stub):
+    link(page, stub, "&theme=light")
+    expect(heading(page)).to_have_text("Connect GitHub")
+    assert page.evaluate("location.search") == "?theme=light"
+    assert page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+def test_the_api_that_served_the_page_is_the_only_one_it_speaks_to(page, stub):
+    hosts = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    link(page, stub, "&apiURL=https://evil.example")
+    expect(heading(page)).to_have_text("Connect GitHub")
+    assert hosts == {stub.url.split("/")[2]}
+
+
+def test_embedded_it_says_ready_and_takes_the_token_from_its_parent(page, stub):
+    frame = embed(page, stub)
+    expect(heading(frame)).to_have_text("Connect GitHub")
+    assert told(page, "ready") == {"type": "ready"}
+    expect(frame.get_by_text(stub.host.removeprefix("http://"))).to_contain_text(
+        "asks for access for Acme Ltd (Ada Lovelace)"
+    )
+
+
+def test_embedded_without_a_token_it_gives_up_after_ten_seconds(page, stub):
+    page.clock.install()
+    frame = embed(page, stub, "&silent=1")
+    expect(heading(frame)).to_have_text("One moment…")
+    page.clock.run_for(10_500)
+    expect(heading(frame)).to_have_text("No answer from the application")
+
+
+def test_a_tab_without_a_token_says_so(page, stub):
+    page.goto(f"{stub.url}/ui/connect/")
+    expect(heading(page)).to_have_text("This link is not complete")
+
+
+def test_an_expired_session_says_so_and_tells_the_parent(page, stub):
+    stub.refuse_all = ("unknown_connect_session_token", "unknown", 401)
+    frame = embed(page, stub)
+    expect(heading(frame)).to_have_text("This session has ended")
+    assert told(page, "error")["payload"]["errorType"] == "unknown_connect_session_token"
+
+
+def test_a_server_fault_can_be_tried_again(page, stub):
+    stub.refuse_all = ("temporarily_unavailable", "Try later", 503)
+    link(page, stub)
+    expect(page.get_by_text("Try later")).to_be_visible()
+    stub.refuse_all = None
+    page.get_by_role("button", name="Try again").click()
+    expect(heading(page)).to_have_text("Connect GitHub")
+
+
+def test_several_integrations_are_listed_with_logo_or_initials(page, stub):
+    stub.offered = ["github", "zendesk", "basic"]
+    link(page, stub)
+    expect(heading(page)).to_have_text("Choose what to connect")
+    rows = page.get_by_role("listitem")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(0).locator("img")).to_be_visible()
+    expect(rows.nth(2).locator(".logo")).to_have_text("OF")
+    assert page.get_by_role("searchbox").count() == 0
+    rows.nth(1).get_by_role("button").click()
+    expect(heading(page)).to_have_text("Connect Zendesk")
+    page.get_by_role("button", name="Back to the list").click()
+    expect(rows).to_have_count(3)
+
+
+def test_one_integration_of_an_open_session_is_still_a_choice(page, stub):
+    stub.allowed = []
+    link(page, stub)
+    expect(heading(page)).to_have_text("Choose what to connect")
+
+
+def test_many_integrations_can_be_searched(page, stub):
+    stub.offered = ["github", "zendesk", "stripe", "basic", "open", "jwt", "zendesk", "zendesk"]
+    link(page, stub)
+    page.get_by_role("searchbox").fill("strip")
+    expect(page.get_by_role("listitem")).to_have_count(1)
+    page.get_by_role("searchbox").fill("zzz")
+    expect(page.get_by_text("Nothing matches")).to_be_visible()
+
+
+def test_oauth_runs_through_the_popup_and_the_socket(page, stub):
+    frame = embed(page, stub)
+    with page.expect_popup() as opened:
+        frame.get_by_role("button", name="Connect").click()
+    popup = opened.value
+    expect(heading(frame)).to_have_text("Continue in the other window")
+    popup.click("#go")
+    expect(heading(frame)).to_have_text("Connected")
+    assert told(page, "connect") == {
+        "type": "connect",
+        "payload": {
+            "providerConfigKey": "github-prod",
+            "connectionId": "c-9",
+            "isPending": False,
+        },
+    }
+    start = stub.called("/oauth/connect/github-prod")[0]
+    assert start.query["connect_session_token"] == TOKEN
+    assert start.query["ws_client_id"].startswith("wid-")
+    if not popup.is_closed():
+        popup.wait_for_event("close")
+    frame.get_by_role("button", name="Finish").click()
+    assert told(page, "close") == {"type": "close"}
+
+
+def test_a_refusal_at_the_provider_is_shown_and_told(page, stub):
+    stub.popup_outcome = "error"
+    frame = embed(page, stub)
+    with page.expect_popup() as opened:
+        frame.get_by_role("button", name="Connect").click()
+    opened.value.click("#go")
+    expect(frame.get_by_role("alert")).to_contain_text("The provider refused: access_denied")
+    assert told(page, "error")["payload"] == {
+        "errorType": "callback_err",
+        "errorMessage": "The provider refused: access_denied",
+    }
+    if not opened.value.is_closed():
+        opened.value.wait_for_event("close")
+
+
+def test_a_blocked_popup_is_explained(page, stub):
+    page.add_init_script("window.open = () => null")
+    frame = embed(page, stub)
+    frame.get_by_role("button", name="Connect").click()
+    expect(frame.get_by_role("alert")).to_contain_text("Allow pop-ups")
+    assert told(page, "error")["payload"]["errorType"] == "blocked_by_browser"
+
+
+@pytest.mark.parametrize(("extra", "tells"), [("&detectClosedAuthWindow=true", True), ("", False)])
+def test_a_popup_closed_early_is_noticed(page, stub, extra, tells):
+    frame = embed(page, stub, extra)
+    with page.expect_popup() as opened:
+        frame.get_by_role("button", name="Connect").click()
+    opened.value.wait_for_selector("#go")
+    opened.value.close()
+    expect(frame.get_by_role("alert")).to_contain_text("The window was closed")
+    kinds = page.evaluate("window.seen.map((one) => one.payload?.errorType).filter(Boolean)")
+    assert kinds == (["window_closed"] if tells else [])
+
+
+def test_waiting_can_be_cancelled(page, stub):
+    frame = embed(page, stub)
+    with page.expect_popup() as opened:
+        frame.get_by_role("button", name="Connect").click()
+    with opened.value.expect_event("close"):
+        frame.get_by_role("button", name="Cancel").click()
+    expect(heading(frame)).to_have_text("Connect GitHub")
+
+
+def test_fields_follow_the_provider_and_reach_the_api(page, stub):
+    stub.offered = ["zendesk"]
+    link(page, stub)
+    labels = page.locator("label").all_inner_texts()
+    assert [label.split(" (")[0] for label in labels] == ["Subdomain", "Region", "Note", "E-mail"]
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_text("Subdomain is needed.")).to_be_visible()
+    expect(page.get_by_label("Subdomain")).to_be_focused()
+    page.get_by_label("Subdomain").fill("Not Right")
+    expect(page.get_by_text("Subdomain does not look right. Example: acme")).to_be_visible()
+    page.get_by_label("Subdomain").fill(" https://acme.zendesk.com/ ")
+    page.get_by_label("Region").select_option("eu")
+    page.get_by_label("E-mail").fill("nobody")
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_text("E-mail must be an e-mail address.")).to_be_visible()
+    page.get_by_label("E-mail").fill("")
+    with page.expect_popup() as opened:
+        page.get_by_role("button", name="Connect").click()
+    opened.value.wait_for_selector("#go")
+    query = stub.called("/oauth/connect/zendesk-prod")[0].query
+    assert {name: value for name, value in query.items() if name.startswith("params")} == {
+        "params[subdomain]": "acme",
+        "params[region]": "eu",
+        "params[audience]": "api",
+    }
+
+
+def test_what_the_session_settles_is_not_asked(page, stub):
+    stub.offered = ["zendesk"]
+    stub.session["integrations_config_defaults"] = {
+        "zendesk-prod": {"connection_config": {"subdomain": "acme"}}
+    }
+    link(page, stub)
+    expect(page.get_by_label("Region")).to_be_visible()
+    assert page.get_by_label("Subdomain").count() == 0
+
+
+def test_an_api_key_is_sent_in_the_body_and_kept_out_of_the_address(page, stub):
+    stub.offered = ["stripe"]
+    frame = embed(page, stub)
+    field = frame.get_by_label("Secret key", exact=True)
+    assert field.get_attribute("type") == "password"
+    field.fill("sk_live_secret")
+    frame.get_by_role("button", name="Show: Secret key").click()
+    assert field.get_attribute("type") == "text"
+    frame.get_by_role("button", name="Connect").click()
+    expect(heading(frame)).to_have_text("Connected")
+    call = stub.called("/api-auth/api-key/stripe-prod")[0]
+    assert call.body == {"apiKey": "sk_live_secret"}
+    assert call.query == {"connect_session_token": TOKEN}
+    assert told(page, "connect")["payload"] == {
+        "providerConfigKey": "stripe-prod",
+        "connectionId": "c-1",
+    }
+
+
+def test_refused_credentials_keep_what_was_typed_and_tell_the_parent(page, stub):
+    stub.offered = ["stripe"]
+    stub.refuse = ("connection_test_failed", "invalid", 400)
+    frame = embed(page, stub)
+    frame.get_by_label("Secret key", exact=True).fill("sk_wrong")
+    frame.get_by_role("button", name="Connect").click()
+    expect(frame.get_by_role("alert")).to_contain_text("These credentials were refused")
+    expect(frame.get_by_label("Secret key", exact=True)).to_have_value("sk_wrong")
+    assert told(page, "error")["payload"]["errorType"] == "connection_test_failed"
+
+
+def test_basic_sends_both_parts(page, stub):
+    stub.offered = ["basic"]
+    link(page, stub)
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password", exact=True).fill("engine")
+    page.keyboard.press("Enter")
+    expect(heading(page)).to_have_text("Connected")
+    assert stub.called("/api-auth/basic/basic-prod")[0].body == {
+        "username": "ada",
+        "password": "engine",
+    }
+
+
+def test_a_provider_without_credentials_needs_one_click_and_no_body(page, stub):
+    stub.offered = ["open", "github"]
+    link(page, stub)
+    page.get_by_role("button", name="Open Data").click()
+    expect(heading(page)).to_have_text("Connected")
+    assert stub.called("/auth/unauthenticated/open-prod")[0].body is None
+
+
+def test_a_mode_that_is_not_there_yet_is_named(page, stub):
+    stub.offered = ["jwt"]
+    link(page, stub)
+    expect(heading(page)).to_have_text("Signed cannot be connected here yet")
+
+
+def test_a_session_that_ends_while_the_form_is_open_says_so(page, stub):
+    stub.offered = ["stripe"]
+    stub.refuse = ("unknown_connect_session_token", "unknown", 401)
+    link(page, stub)
+    page.get_by_label("Secret key", exact=True).fill("sk_1")
+    page.get_by_role("button", name="Connect").click()
+    expect(heading(page)).to_have_text("This session has ended")
+
+
+def test_escape_and_the_cross_close_it(page, stub):
+    frame = embed(page, stub)
+    expect(heading(frame)).to_have_text("Connect GitHub")
+    frame.locator("body").press("Escape")
+    assert told(page, "close") == {"type": "close"}
+
+
+def test_telemetry_names_what_happened_and_carries_the_token_in_its_body(page, stub):
+    link(page, stub)
+    expect(heading(page)).to_have_text("Connect GitHub")
+    page.wait_for_timeout(200)
+    events = [call.body for call in stub.called("/connect/telemetry")]
+    assert [event["event"] for event in events] == ["open", "view:integration"]
+    assert all(event["token"] == TOKEN for event in events)
+    assert events[1]["dimensions"] == {"integration": "github-prod"}
+
+
+@pytest.mark.parametrize(
+    ("theme", "scheme", "expected"),
+    [
+        ("light", "dark", "light"),
+        ("dark", "light", "dark"),
+        ("system", "dark", "dark"),
+        ("", "dark", "dark"),
+        ("", "light", "light"),
+    ],
+)
+def test_theme_and_colour_follow_the_address_then_the_settings(page, stub, theme, scheme, expected):
+    page.emulate_media(color_scheme=scheme)
+    link(page, stub, f"&theme={theme}" if theme else "")
+    expect(heading(page)).to_have_text("Connect GitHub")
+    expect(page.locator("html")).to_have_attribute("data-theme", expected)
+    colours = {"light": "rgb(31, 95, 191)", "dark": "rgb(134, 183, 255)"}
+    button = page.get_by_role("button", name="Connect")
+    expect(button).to_have_css("background-color", colours[expected])
+
+
+def test_everything_can_be_done_with_the_keyboard(page, stub):
+    stub.offered = ["stripe", "github"]
+    frame = embed(page, stub)
+    expect(heading(frame)).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(frame.get_by_label("Secret key", exact=True)).to_be_focused()
+    page.keyboard.type("sk_1")
+    page.keyboard.press("Enter")
+    expect(heading(frame)).to_have_text("Connected")
+    page.keyboard.press("Enter")
+    assert told(page, "close") == {"type": "close"}
+
+
+def test_the_page_is_one_that_a_stranger_cannot_add_scripts_to(page, stub):
+    answer = page.goto(f"{stub.url}/ui/connect/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert re.search(r"connect-src 'self' ws://127\.0\.0\.1:\d+;", policy)
+    assert "frame-ancestors *" in policy
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+def test_on_a_phone_nothing_is_cut_off(page, stub):
+    stub.offered = ["zendesk"]
+    page.set_viewport_size({"width": 320, "height": 640})
+    link(page, stub)
+    expect(page.get_by_label("Subdomain")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,0 +1,286 @@
+"""What must hold for template.yaml, whatever is added to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keystow.store import tables
+from local import template as templates
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = templates.load(ROOT / "template.yaml")
+RESOURCES = TEMPLATE["Resources"]
+FUNCTIONS = templates.functions(TEMPLATE)
+GLOBALS = TEMPLATE["Globals"]["Function"]
+# IAM knows no narrower form: ids of WebSocket connections are known only when they are made.
+WILDCARDS_OF_AWS = ("/POST/@connections/*",)
+
+
+def of_type(kind: str) -> dict[str, dict]:
+    return {name: r for name, r in RESOURCES.items() if r["Type"] == kind}
+
+
+def statements(properties: dict) -> list[dict]:
+    return [s for policy in properties.get("Policies", []) for s in policy["Statement"]]
+
+
+def as_list(value: object) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def queue_of(properties: dict) -> list[tuple[str, dict]]:
+    """The (queue, event properties) of a function's queues."""
+    return [
+        (event["Properties"]["Queue"]["Fn::GetAtt"][0], event["Properties"])
+        for event in (properties.get("Events") or {}).values()
+        if event["Type"] == "SQS"
+    ]
+
+
+def dead_letter_queues() -> dict[str, str]:
+    """Queue -> its dead-letter queue."""
+    return {
+        name: queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+        for name, queue in of_type("AWS::SQS::Queue").items()
+        if "RedrivePolicy" in queue["Properties"]
+    }
+
+
+@pytest.mark.parametrize("name", [*of_type("AWS::DynamoDB::Table"), "VaultKey"])
+def test_what_holds_data_outlives_the_stack(name: str) -> None:
+    assert RESOURCES[name]["DeletionPolicy"] == "Retain"
+    assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("name", of_type("AWS::DynamoDB::Table"))
+def test_a_table_is_on_demand_encrypted_and_can_be_restored_to_any_second(name: str) -> None:
+    properties = RESOURCES[name]["Properties"]
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["SSESpecification"] == {"SSEEnabled": True}
+    restore = properties["PointInTimeRecoverySpecification"]
+    assert restore == {"PointInTimeRecoveryEnabled": True}
+    assert "TableName" not in properties, "a fixed name forbids a second stack and a replacement"
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_a_table_is_what_the_code_expects(name: str) -> None:
+    wanted = tables.TABLES[name]
+    properties = RESOURCES[f"{name.capitalize()}Table"]["Properties"]
+    types = {a["AttributeName"]: a["AttributeType"] for a in properties["AttributeDefinitions"]}
+    assert [key["AttributeName"] for key in properties["KeySchema"]] == ["pk", "sk"]
+    assert properties.get("TimeToLiveSpecification") == (
+        {"AttributeName": "ttl", "Enabled": True} if wanted.expires else None
+    )
+    found = {}
+    for index in properties.get("GlobalSecondaryIndexes", []):
+        hash_key, range_key = (key["AttributeName"] for key in index["KeySchema"])
+        kind = index["Projection"]["ProjectionType"]
+        projection = {"ALL": None, "KEYS_ONLY": ()}.get(
+            kind, tuple(index["Projection"].get("NonKeyAttributes", ()))
+        )
+        found[index["IndexName"]] = tables.Index(hash_key, range_key, types[range_key], projection)
+    assert found == wanted.indexes
+
+
+def test_the_vault_key_rotates() -> None:
+    assert RESOURCES["VaultKey"]["Properties"]["EnableKeyRotation"] is True
+
+
+def test_every_function_folder_has_a_function_and_the_other_way_round() -> None:
+    folders = {f"functions/{p.parent.name}" for p in (ROOT / "functions").glob("*/app.py")}
+    assert folders == {properties["CodeUri"] for properties in FUNCTIONS.values()}
+
+
+def test_a_function_is_named_like_its_folder() -> None:
+    for name, properties in FUNCTIONS.items():
+        words = properties["CodeUri"].removeprefix("functions/").split("_")
+        assert name == "".join(word.capitalize() for word in words) + "Function"
+
+
+def test_every_route_is_there_once() -> None:
+    keys = [route.key for route in templates.routes(TEMPLATE)]
+    assert len(keys) == len(set(keys))
+    assert "$default" in keys
+    shapes = [
+        "/".join("{}" if part.startswith("{") else part for part in key.split("/")) for key in keys
+    ]
+    assert len(shapes) == len(set(shapes)), "two routes differ by the name of a variable only"
+
+
+def test_a_handler_answers_the_routes_that_the_template_sends_it() -> None:
+    for route in templates.routes(TEMPLATE):
+        source = (ROOT / FUNCTIONS[route.function]["CodeUri"] / "app.py").read_text()
+        assert f'"{route.key}"' in source, f"{route.function} does not know {route.key}"
+
+
+def test_nobody_reserves_concurrency() -> None:
+    text = (ROOT / "template.yaml").read_text()
+    assert "ReservedConcurrentExecutions" not in text
+    assert "ProvisionedConcurrency" not in text
+
+
+def test_the_loopback_setting_is_for_the_local_stack_only() -> None:
+    assert "LOOPBACK" not in (ROOT / "template.yaml").read_text().upper()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_role_names_what_it_may_do_and_to_what(name: str) -> None:
+    for statement in statements(FUNCTIONS[name]):
+        assert statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"]):
+            assert "*" not in action
+        for resource in as_list(statement["Resource"]):
+            text = resource if isinstance(resource, str) else str(next(iter(resource.values())))
+            assert "*" not in text or text.endswith(WILDCARDS_OF_AWS)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_role_of_its_own_and_no_managed_policy(name: str) -> None:
+    assert "Role" not in FUNCTIONS[name]
+    for policy in FUNCTIONS[name].get("Policies", []):
+        assert isinstance(policy, dict)
+        assert "Statement" in policy
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nobody_scans_a_table(name: str) -> None:
+    actions = [a for s in statements(FUNCTIONS[name]) for a in as_list(s["Action"])]
+    assert "dynamodb:Scan" not in actions
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_vault_key_is_used_for_named_purposes_of_a_named_environment(name: str) -> None:
+    for statement in statements(FUNCTIONS[name]):
+        if not any(action.startswith("kms:") for action in as_list(statement["Action"])):
+            continue
+        condition = statement["Condition"]
+        assert condition["StringEquals"]["kms:EncryptionContext:keystow:purpose"]
+        assert condition["Null"] == {"kms:EncryptionContext:keystow:environment": "false"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CreateSessionFunction",
+        "ReadSessionFunction",
+        "ListConnectionsFunction",
+        "ListProvidersFunction",
+        "ConnectUiFunction",
+        "AnswerDefaultFunction",
+        "BrowserSocketFunction",
+    ],
+)
+def test_who_handles_no_secret_has_no_key(name: str) -> None:
+    assert "kms:" not in str(statements(FUNCTIONS[name]))
+
+
+def test_the_connect_ui_may_do_nothing() -> None:
+    assert statements(FUNCTIONS["ConnectUiFunction"]) == []
+
+
+def test_no_route_leads_to_the_first_keys() -> None:
+    assert "Events" not in FUNCTIONS["BootstrapKeysFunction"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(name: str) -> None:
+    for queue, event in queue_of(FUNCTIONS[name]):
+        timeout = FUNCTIONS[name].get("Timeout", GLOBALS["Timeout"])
+        properties = RESOURCES[queue]["Properties"]
+        assert properties["VisibilityTimeout"] >= 6 * timeout
+        assert properties["RedrivePolicy"]["maxReceiveCount"] >= 5
+        assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert "MaximumConcurrency" in event["ScalingConfig"]
+
+
+def test_an_api_function_ends_before_api_gateway_gives_up() -> None:
+    answering = {route.function for route in templates.routes(TEMPLATE)}
+    assert all(FUNCTIONS[name].get("Timeout", GLOBALS["Timeout"]) <= 29 for name in answering)
+
+
+def test_a_refresh_worker_ends_before_its_lease_and_after_one_exchange() -> None:
+    assert 20 < FUNCTIONS["RefreshTokensFunction"]["Timeout"] < 60
+
+
+@pytest.mark.parametrize("name", of_type("AWS::SQS::Queue"))
+def test_a_queue_is_encrypted(name: str) -> None:
+    assert RESOURCES[name]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def test_every_dead_letter_queue_has_an_alarm_and_keeps_messages_as_long_as_possible() -> None:
+    watched = {
+        dimension["Value"]["Fn::GetAtt"][0]
+        for alarm in of_type("AWS::CloudWatch::Alarm").values()
+        if alarm["Properties"]["MetricName"] == "ApproximateNumberOfMessagesVisible"
+        for dimension in alarm["Properties"]["Dimensions"]
+    }
+    letters = set(dead_letter_queues().values())
+    assert letters
+    assert letters <= watched
+    for name in letters:
+        assert RESOURCES[name]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+def test_every_queue_that_feeds_a_function_has_an_alarm_on_age() -> None:
+    watched = {
+        dimension["Value"]["Fn::GetAtt"][0]
+        for alarm in of_type("AWS::CloudWatch::Alarm").values()
+        if alarm["Properties"]["MetricName"] == "ApproximateAgeOfOldestMessage"
+        for dimension in alarm["Properties"]["Dimensions"]
+    }
+    assert watched == set(dead_letter_queues())
+
+
+def test_alarms_reach_the_topic_when_there_is_one() -> None:
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        condition, actions, nothing = alarm["Properties"]["AlarmActions"]["Fn::If"]
+        assert condition == "HasAlarmTopic"
+        assert actions == [{"Ref": "AlarmTopicArn"}]
+        assert nothing == {"Ref": "AWS::NoValue"}
+
+
+@pytest.mark.parametrize("name", of_type("AWS::Logs::LogGroup"))
+def test_logs_are_kept_for_a_chosen_time(name: str) -> None:
+    assert RESOURCES[name]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_functions_log_where_retention_is_set() -> None:
+    assert GLOBALS["LoggingConfig"]["LogGroup"] == {"Ref": "FunctionLogs"}
+    assert all("LoggingConfig" not in properties for properties in FUNCTIONS.values())
+
+
+def test_the_access_log_holds_neither_path_nor_query_nor_headers() -> None:
+    settings = RESOURCES["HttpApi"]["Properties"]["AccessLogSettings"]
+    for variable in ("$context.path", "querystring", "header", "$context.authorizer"):
+        assert variable not in settings["Format"]
+
+
+def test_the_api_is_throttled() -> None:
+    limits = RESOURCES["HttpApi"]["Properties"]["DefaultRouteSettings"]
+    assert set(limits) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+
+
+def test_the_api_answers_cors_and_keys_in_the_functions_alone() -> None:
+    properties = RESOURCES["HttpApi"]["Properties"]
+    assert "CorsConfiguration" not in properties
+    assert "Auth" not in properties
+
+
+def test_every_parameter_is_used_and_has_a_default() -> None:
+    rest = {key: value for key, value in TEMPLATE.items() if key != "Parameters"}
+    used = set(templates.references(rest))
+    assert set(TEMPLATE["Parameters"]) <= used
+    assert all("Default" in parameter for parameter in TEMPLATE["Parameters"].values())
+
+
+def test_every_reference_leads_somewhere() -> None:
+    known = {*RESOURCES, *TEMPLATE["Parameters"], *(f"{name}Role" for name in FUNCTIONS)}
+    found = set(templates.references({key: TEMPLATE[key] for key in ("Globals", "Resources")}))
+    assert {name for name in found if not name.startswith("AWS::")} <= known
+
+
+def test_outputs_tell_what_a_deployer_needs_next() -> None:
+    wanted = {"ApiUrl", "WebSocketUrl", "ConnectUiUrl", "BootstrapFunctionName"}
+    assert wanted <= set(TEMPLATE["Outputs"])

@@ -1,0 +1,49 @@
+"""What has no function of its own: health, preflights, the 404."""
+
+from __future__ import annotations
+
+from keystow.store import StoreUnavailable
+from tests.integration.integrations.calls import call
+from tests.support import make_context
+
+
+def ask(method, path, route="$default", ctx=None):
+    return call(ctx or make_context(), "answer_default", route, path, method=method)
+
+
+def test_what_is_not_there_is_a_json_404():
+    for method in ("GET", "POST", "PUT"):
+        answer = ask(method, "/nope")
+        assert (answer.status, answer.code) == (404, "not_found")
+        assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_a_preflight_allows_what_clients_send():
+    answer = ask("OPTIONS", "/connect/session")
+    assert (answer.status, answer.body) == (204, None)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-max-age"] == "600"
+    assert answer.headers["access-control-allow-methods"] == "GET,HEAD,PUT,PATCH,POST,DELETE"
+    assert "Nango-Activity-Log-Id" in answer.headers["access-control-allow-headers"]
+
+
+def test_a_beacon_of_the_connect_ui_may_carry_credentials_from_there_only():
+    headers = ask("OPTIONS", "/connect/telemetry").headers
+    assert headers["access-control-allow-origin"] == "https://keystow.test"
+    assert headers["access-control-allow-credentials"] == "true"
+    assert headers["access-control-allow-methods"] == "POST"
+    assert headers["access-control-max-age"] == "36000"
+
+
+def test_health_and_readiness():
+    assert ask("GET", "/health", "GET /health").body == {"result": "ok"}
+    assert ask("GET", "/ready", "GET /ready").status == 200
+
+    class Away:
+        def get(self, _key):
+            raise StoreUnavailable("away")
+
+    ctx = make_context(store=Away())
+    answer = ask("GET", "/ready", "GET /ready", ctx)
+    assert (answer.status, answer.code) == (503, "temporarily_unavailable")
+    assert ask("GET", "/health", "GET /health", ctx).status == 200

@@ -1,0 +1,240 @@
+"""The catalogue, and an environment's own providers, through their functions."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from keystow.integrations import custom, providers
+from keystow.store import tables
+from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
+from tests.support import make_context, run_in_parallel, seed_environment
+
+OWN = {
+    "display_name": "Own",
+    "auth_mode": "OAUTH2",
+    "authorization_url": "https://own.example.com/authorize",
+    "token_url": "https://own.example.com/token",
+    "proxy": {"base_url": "https://api.own.example.com"},
+}
+CLIENT = {"type": "OAUTH2", "client_id": "id", "client_secret": "s"}
+
+
+@pytest.fixture
+def api(monkeypatch, tmp_path):
+    use_catalogue(monkeypatch, tmp_path)
+    ctx = make_context()
+    seeded = seed_environment(ctx)
+
+    def read(path: str, **options: Any) -> Any:
+        route = "/providers"
+        if path.startswith("/providers/"):
+            route += "/{provider}"
+            route += "/templates" if path.endswith("/templates") else ""
+        options.setdefault("key", seeded.secret_key)
+        return call(ctx, "list_providers", f"GET {route}", path, **options)
+
+    def write(method: str, name: str, body: Any = None, key: str = seeded.secret_key) -> Any:
+        route = f"{method} /providers/{{provider}}"
+        return call(ctx, "manage_providers", route, f"/providers/{name}", key=key, body=body)
+
+    def integrate(method: str, path: str, body: Any = None) -> Any:
+        route = "/integrations" if path == "/integrations" else "/integrations/{uniqueKey}"
+        key = seeded.secret_key
+        return call(ctx, "manage_integrations", f"{method} {route}", path, key=key, body=body)
+
+    yield SimpleNamespace(
+        ctx=ctx, seeded=seeded, read=read, write=write, integrate=integrate,
+        environment=seeded.environment.id,
+    )  # fmt: skip
+    forget_catalogue()
+
+
+def use(api, name="own", unique_key="x"):
+    body = {"provider": name, "unique_key": unique_key, "credentials": CLIENT}
+    return api.integrate("POST", "/integrations", body)
+
+
+def test_a_built_in_provider_is_answered_with_its_name_and_logo(api):
+    data = api.read("/providers/github").data
+    assert data["name"] == "github"
+    assert data["logo_url"] == "https://keystow.test/ui/logos/github.svg"
+    assert data["token_url"] == "https://github.com/login/oauth/access_token"
+    assert api.read("/providers/github/templates").body == {"data": []}
+
+
+def test_unknown_and_malformed_names_are_told_apart(api):
+    assert (api.read("/providers/nope").status, api.read("/providers/nope").code) == (
+        404,
+        "not_found",
+    )
+    assert api.read("/providers/nope/templates").status == 404
+    answer = api.read("/providers/bad%20name")
+    assert (answer.code, answer.issues) == (
+        "invalid_uri_params",
+        [("invalid_format", ["provider"])],
+    )
+    assert api.read("/providers?x=1").code == "invalid_query_params"
+
+
+def test_search_finds_by_key_and_never_runs_an_expression(api):
+    api.write("PUT", "airtable-own", OWN)
+    found = [each["name"] for each in api.read("/providers?search=AIRTABLE").data]
+    assert found == ["airtable", "airtable-own", "airtable-pat"]
+    assert api.read("/providers?search=zzzzzz").data == []
+    assert api.read("/providers?search=(a%2B)%2B%24").data == []
+
+
+def test_a_long_list_is_answered_in_parts(api, monkeypatch):
+    everything = [each["name"] for each in api.read("/providers").data]
+    from tests.integration.integrations.calls import _handler  # noqa: PLC0415
+
+    module = _handler("list_providers")
+    globals_ = module.__closure__[0].cell_contents["GET /providers"].__globals__
+    monkeypatch.setitem(globals_, "MAX_ANSWER", 700)
+    found: list[str] = []
+    cursor = ""
+    for _ in range(20):
+        answer = api.read(f"/providers?cursor={cursor}")
+        found += [each["name"] for each in answer.data]
+        cursor = answer.body.get("next_cursor")
+        if cursor is None:
+            break
+    assert found == everything
+
+
+def test_a_provider_can_be_used_from_the_moment_it_was_put(api):
+    assert use(api).issues == [("invalid_string", ["provider"])]
+    answer = api.write("PUT", "own", OWN)
+    assert answer.status == 201
+    assert answer.data == {
+        **OWN,
+        "name": "own",
+        "logo_url": "https://keystow.test/ui/logos/own.svg",
+    }
+    assert api.read("/providers/own").data == answer.data
+    assert use(api).data["display_name"] == "Own"
+    again = api.write("PUT", "own", {**answer.data, "display_name": "Renamed"})
+    assert (again.status, again.data["display_name"]) == (200, "Renamed")
+    other = make_context(store=api.ctx.store, clock=api.ctx.clock)
+    assert providers.find(other, api.environment, "own").display_name == "Renamed"
+
+
+def test_a_provider_belongs_to_its_environment(api):
+    api.write("PUT", "own", OWN)
+    other = seed_environment(api.ctx, id="env2", name="other")
+    assert api.read("/providers/own", key=other.secret_key).status == 404
+    assert "own" not in [p["name"] for p in api.read("/providers", key=other.secret_key).data]
+    assert api.write("DELETE", "own", key=other.secret_key).status == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "code"),
+    [
+        ("github", OWN, 409, "conflict"),
+        ("Own", OWN, 400, "invalid_uri_params"),
+        ("own", [], 400, "invalid_body"),
+        ("own", {}, 400, "invalid_body"),
+        ("own", {**OWN, "name": "other"}, 400, "invalid_body"),
+        ("own", {**OWN, "token_url": "http://169.254.169.254/"}, 400, "invalid_body"),
+        ("own", {**OWN, "token_url": "http://127.0.0.1/token"}, 400, "invalid_body"),
+        ("own", {**OWN, "surprise": 1}, 400, "invalid_body"),
+        ("own", {**OWN, "display_name": "x" * 200_000}, 400, "invalid_body"),
+    ],
+)
+def test_a_definition_that_is_not_acceptable_is_refused(api, name, body, status, code):
+    answer = api.write("PUT", name, body)
+    assert (answer.status, answer.code) == (status, code)
+    assert api.read("/providers/own").status == 404
+
+
+def test_issues_name_the_fields(api):
+    answer = api.write("PUT", "own", {**OWN, "auth_mode": "NOPE", "disable_pkce": "yes"})
+    assert sorted(answer.issues) == [
+        ("invalid_type", ["disable_pkce"]),
+        ("invalid_value", ["auth_mode"]),
+    ]
+
+
+def test_a_provider_in_use_stays(api):
+    api.write("PUT", "own", OWN)
+    use(api)
+    answer = api.write("DELETE", "own")
+    assert (answer.status, answer.code) == (409, "provider_in_use")
+    api.write("PUT", "own", {**OWN, "display_name": "Changed"})
+    assert api.write("DELETE", "own").status == 409
+    api.integrate("DELETE", "/integrations/x")
+    assert api.write("DELETE", "own").body == {"success": True}
+    assert api.write("DELETE", "own").code == "not_found"
+    assert api.write("DELETE", "github").code == "conflict"
+
+
+def test_removing_a_provider_never_overtakes_its_first_use(api):
+    for number in range(20):
+        name = f"own{number}"
+        api.write("PUT", name, OWN)
+        work = [
+            lambda name=name, number=number: use(api, name, f"k{number}"),
+            lambda name=name: api.write("DELETE", name),
+        ]
+        used, removed = run_in_parallel(2, lambda place, work=work: work[place]())
+        there = providers.find(api.ctx, api.environment, name) is not None
+        assert (used.status == 200, removed.status == 200) == (there, not there)
+
+
+def test_parallel_puts_are_one_creation_and_updates(api):
+    answers = run_in_parallel(8, lambda n: api.write("PUT", "own", {**OWN, "display_name": f"n{n}"}))
+    assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
+
+
+def test_stored_credentials_are_not_sent_elsewhere_without_the_right_to_read_them(api):
+    api.write("PUT", "own", OWN)
+    writer = seed_environment(
+        api.ctx, id="writer", name="w", scopes=("environment:providers:write",)
+    )
+    lookup = tables.api_key_lookup(writer.key.key_hash)
+    item = api.ctx.store.get(lookup)
+    from keystow.store import Put  # noqa: PLC0415
+
+    api.ctx.store.put(Put(lookup, {**item, "owner": api.environment}))
+    elsewhere = {**OWN, "token_url": "https://evil.example.net/token"}
+    assert api.write("PUT", "own", elsewhere, key=writer.secret_key).status == 200
+    api.write("PUT", "own", OWN)
+    use(api)
+    answer = api.write("PUT", "own", elsewhere, key=writer.secret_key)
+    assert (answer.status, answer.code) == (403, "forbidden")
+    proxied = {**OWN, "proxy": {"base_url": "https://evil.example.net"}}
+    assert api.write("PUT", "own", proxied, key=writer.secret_key).status == 403
+    same = {**OWN, "token_url": "https://own.example.com/other", "display_name": "Mine"}
+    assert api.write("PUT", "own", same, key=writer.secret_key).status == 200
+    assert api.write("PUT", "own", elsewhere).status == 200
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"token_url": "https://own.example.com.evil.net/token"},
+        {"token_url": "https://own.example.com@evil.net/token"},
+        {"token_url": {"OAUTH2": "https://evil.net/token"}},
+        {"token_url": "https://${connectionConfig.host}/token"},
+        {"token_url": "${connectionConfig.url}"},
+        {"refresh_url": "https://own.example.com:8443/token"},
+        {"proxy": {"base_url": "https://a.io || https://evil.net"}},
+        {"proxy": {"verification": {"endpoints": [".evil.net/me"]}}},
+        {"proxy": {"verification": {"endpoints": ["//evil.net/me"]}}},
+        {"post_connection": {"calls": [{"url": "https://evil.net"}]}},
+    ],
+)
+def test_every_way_to_name_another_host_is_seen(changed):
+    assert custom.destinations({**OWN, **changed}) - custom.destinations(OWN)
+
+
+def test_paths_and_prose_are_no_destinations():
+    changed = {
+        "token_url": "https://OWN.example.com/v2/token?x=1",
+        "docs": "https://docs.example.org",
+        "proxy": {**OWN["proxy"], "verification": {"endpoints": ["/me"]}},
+    }
+    assert custom.destinations({**OWN, **changed}) == custom.destinations(OWN)

@@ -1,0 +1,156 @@
+"""Requests built with a connection's credentials."""
+
+import json
+
+import pytest
+
+from keystow.catalog.errors import InterpolationError
+from keystow.catalog.loader import Provider, built_in
+from keystow.catalog.proxy_request import Caller, build_request, verification_requests
+
+NOW = "2024-01-02T03:04:05.000Z"
+
+
+def provider(proxy, **more):
+    return Provider("x", {"display_name": "X", "auth_mode": "API_KEY", "proxy": proxy, **more})
+
+
+def caller(proxy, credentials, config=None, **more):
+    return Caller(provider(proxy), credentials, config or {}, NOW, "r-1", **more)
+
+
+def test_an_api_key_lands_where_the_entry_says():
+    [request] = verification_requests(
+        built_in("algolia"), {"type": "API_KEY", "apiKey": "k/1"}, {"APP_ID": "ABC"}, NOW, "r"
+    )
+    assert request.method == "GET"
+    assert request.url == "https://ABC.algolia.net/1/keys/k%2F1"
+    assert request.headers == {
+        "x-algolia-application-id": "ABC",
+        "x-algolia-api-key": "k/1",
+        "content-type": "application/json",
+    }
+    assert request.body is None
+
+
+def test_basic_credentials_become_a_basic_header():
+    credentials = {"type": "BASIC", "username": "AC1", "password": "pw"}
+    [request] = verification_requests(built_in("twilio"), credentials, {}, NOW, "r")
+    assert request.url == "https://api.twilio.com/2010-04-01/Accounts/AC1/Messages.json"
+    assert request.headers["authorization"] == "Basic QUMxOnB3"
+
+
+def test_an_entry_without_verification_has_no_requests():
+    assert verification_requests(built_in("easypost"), {"type": "BASIC"}, {}, NOW, "r") == []
+
+
+@pytest.mark.parametrize(
+    ("credentials", "expected"),
+    [
+        ({"type": "OAUTH2", "access_token": "t"}, "Bearer t"),
+        ({"type": "APP", "access_token": "t"}, "Bearer t"),
+        ({"type": "OAUTH2_CC", "token": "t"}, "Bearer t"),
+        ({"type": "JWT", "token": "t"}, "Bearer t"),
+        ({"type": "TWO_STEP", "token": "t"}, "Bearer t"),
+        ({"type": "API_KEY", "apiKey": "k"}, None),
+        ({}, None),
+    ],
+)
+def test_each_type_has_its_default_header(credentials, expected):
+    request = build_request(caller({"base_url": "https://a.com"}, credentials), "GET", "/x")
+    assert request.headers.get("authorization") == expected
+
+
+def test_two_step_leaves_the_header_to_an_entry_that_places_the_token_itself():
+    proxy = {"base_url": "https://a.com", "headers": {"x-token": "${accessToken}"}}
+    request = build_request(caller(proxy, {"type": "TWO_STEP", "token": "t"}), "GET", "/x")
+    assert request.headers == {"x-token": "t"}
+
+
+def test_a_header_that_waits_for_an_optional_config_value_is_left_out():
+    credentials = {"type": "BASIC", "username": "rk", "password": ""}
+    stripe = built_in("stripe-api-key")
+    without = build_request(Caller(stripe, credentials, {}, NOW, "r"), "GET", "/v1/x")
+    assert "stripe-context" not in without.headers
+    config = {"context": "acct_1"}
+    with_it = build_request(Caller(stripe, credentials, config, NOW, "r"), "GET", "/v1/x")
+    assert with_it.headers["stripe-context"] == "acct_1"
+
+
+def test_a_header_that_waits_for_the_credential_is_an_error():
+    proxy = {"base_url": "https://a.com", "headers": {"x-key": "${apiKey}"}}
+    with pytest.raises(InterpolationError, match="x-key"):
+        build_request(caller(proxy, {"type": "API_KEY"}), "GET", "/")
+
+
+@pytest.mark.parametrize("key", ["a\r\nx-evil: 1", "a\x00b", "ключ"])
+def test_a_credential_never_starts_a_header_of_its_own(key):
+    proxy = {"base_url": "https://a.com", "headers": {"x-key": "${apiKey}"}}
+    with pytest.raises(InterpolationError) as caught:
+        build_request(caller(proxy, {"type": "API_KEY", "apiKey": key}), "GET", "/")
+    assert key not in str(caught.value)
+    bearer = {"type": "OAUTH2", "access_token": key}
+    with pytest.raises(InterpolationError):
+        build_request(caller({"base_url": "https://a.com"}, bearer), "GET", "/")
+
+
+def test_query_and_body_templates_are_filled_and_the_unresolved_dropped():
+    proxy = {
+        "base_url": "https://a.com/v1/",
+        "query": {"key": "${apiKey}", "team": "${connectionConfig.team}"},
+        "body": {"auth": {"key": "${apiKey}", "team": "${connectionConfig.team}"}},
+    }
+    made = caller(proxy, {"type": "API_KEY", "apiKey": "k &1"})
+    request = build_request(made, "post", "/items?page=1", data={"q": "x"})
+    assert request.method == "POST"
+    assert request.url == "https://a.com/v1/items?page=1&key=k+%261"
+    assert json.loads(request.body) == {"auth": {"key": "k &1"}, "q": "x"}
+    assert request.headers["content-type"] == "application/json"
+
+
+def test_a_form_is_sent_where_the_content_type_says_so():
+    made = caller({"base_url": "https://a.com"}, {})
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    request = build_request(made, "POST", "/", headers=headers, data={"a": "b c"})
+    assert request.body == b"a=b+c"
+
+
+def test_the_base_url_takes_the_side_that_can_be_filled():
+    proxy = built_in("intercom").proxy
+    for config, host in (({}, "api.intercom.io"), ({"region": "eu"}, "api.eu.intercom.io")):
+        made = caller(proxy, {"type": "OAUTH2", "access_token": "t"}, config)
+        assert build_request(made, "GET", "/me").url == f"https://{host}/me"
+
+
+def test_an_endpoint_that_repeats_the_base_url_is_understood():
+    made = caller({"base_url": "https://a.com/v1"}, {})
+    assert build_request(made, "GET", "https://a.com/v1/me").url == "https://a.com/v1/me"
+
+
+def test_a_signed_header_sees_the_request_it_signs():
+    proxy = {
+        "base_url": "https://a.com",
+        "headers": {
+            "x-what": "${method} ${host} ${path} ${params} ${now:X} ${random}",
+            "digest": "${sha256Hex(${bodyCanonicalParams})}",
+        },
+    }
+    request = build_request(caller(proxy, {}), "post", "/p?b=2", data={"a": 1})
+    assert request.headers["x-what"] == "POST a.com /p b=2 1704164645 r-1"
+    assert request.headers["digest"] == (
+        "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
+    )
+
+
+def test_a_missing_config_value_in_the_address_is_an_error():
+    with pytest.raises(InterpolationError):
+        verification_requests(built_in("algolia"), {"apiKey": "k"}, {}, NOW, "r")
+    with pytest.raises(InterpolationError):
+        verification_requests(built_in("twilio"), {"type": "BASIC"}, {}, NOW, "r")
+
+
+def test_no_repr_shows_a_secret():
+    made = caller({"base_url": "https://a.com"}, {"type": "OAUTH2", "access_token": "s3cret"})
+    request = build_request(made, "GET", "/s3cret")
+    assert "s3cret" not in repr(request)
+    assert "s3cret" not in repr(made)

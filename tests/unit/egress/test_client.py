@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import logging
+import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from keystow.egress.client import Answer, Egress
+from keystow.egress.errors import EgressFailed, EgressRefused
+from tests.unit.egress.loopback import answer, loopback_only, names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Ticking:
+    """A clock that moves by one second whenever somebody looks at it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += 1.0
+        return self.seconds
+
+
+def failure(egress: Egress, url: str, **kwargs) -> EgressFailed:
+    with pytest.raises(EgressFailed) as failed:
+        egress.send("POST", url, body=b"refresh_token=marked-secret", **kwargs)
+    assert "marked" not in f"{failed.value} {failed.value!r}"
+    return failed.value
+
+
+def test_a_request_arrives_as_given_and_its_answer_comes_back(serve, egress) -> None:
+    server = serve(answer(b'{"a": 1}', headers="X-Rate: 1\r\nX-Rate: 2\r\n"))
+
+    got = egress.send(
+        "post",
+        server.url("/token?q=a b".replace(" ", "%20")),
+        headers={"X-Own": "yes"},
+        body=b"a=1",
+    )
+
+    assert (got.status, got.json(), got.headers["x-rate"]) == (200, {"a": 1}, "1, 2")
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /token?q=a%20b HTTP/1.1"
+    assert f"Host: 127.0.0.1:{server.port}" in lines
+    assert "X-Own: yes" in lines
+    assert "User-Agent: Keystow" in lines
+    assert "Content-Length: 3" in lines
+    assert body == b"a=1"
+
+
+def test_an_answer_of_any_status_is_an_answer(serve, egress) -> None:
+    server = serve(answer(b"no", status="503 Busy", headers="Retry-After: 7\r\n"))
+    got = egress.send("GET", server.url())
+    assert (got.status, got.headers["retry-after"], got.body) == (503, "7", b"no")
+
+
+def test_proxies_of_the_environment_are_ignored(serve, egress, monkeypatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert egress.send("GET", serve(answer()).url()).status == 200
+
+
+def test_a_slow_drip_does_not_pass_the_deadline(serve) -> None:
+    def drip(connection: socket.socket, server) -> None:
+        server.read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not server.stopped.is_set():
+            connection.sendall(b"a")
+
+    ticking = Egress(allow_loopback=True, connect=loopback_only, monotonic=Ticking())
+    # Every read succeeds at once; only their number, a second each, can end this exchange.
+    failed = failure(ticking, serve(drip).url(), deadline=20.0, connect_timeout=20.0)
+    assert failed.kind in {"timeout", "lost"}
+    assert failed.sent is True
+
+
+def test_a_drip_of_body_bytes_ends_with_the_deadline(serve) -> None:
+    def drip(connection: socket.socket, server) -> None:
+        server.read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while not server.stopped.wait(0.02):
+            connection.sendall(b"a")
+
+    patient = Egress(allow_loopback=True, connect=loopback_only)
+    failed = failure(patient, serve(drip).url(), deadline=0.3)
+    assert (failed.kind, failed.sent) == ("timeout", True)
+
+
+def test_a_silent_server_runs_into_the_deadline_after_the_request_was_sent(serve, egress) -> None:
+    def silent(connection: socket.socket, server) -> None:
+        server.read_request(connection)
+        server.stopped.wait(5)
+
+    failed = failure(egress, serve(silent).url(), deadline=0.2)
+    assert (failed.kind, failed.sent) == ("timeout", True)
+
+
+def test_a_look_up_that_hangs_counts_against_the_deadline() -> None:
+    release = threading.Event()
+
+    def hanging(*_: object, **__: object) -> list[tuple[object, ...]]:
+        release.wait(5)
+        return []
+
+    failed = failure(
+        Egress(resolve=hanging, connect=loopback_only), "https://slow.example", deadline=0.1
+    )
+    release.set()
+    assert (failed.kind, failed.sent) == ("timeout", False)
+
+
+def test_an_unknown_name_is_a_failure_with_nothing_sent() -> None:
+    failed = failure(Egress(resolve=names(), connect=loopback_only), "https://nowhere.example")
+    assert (failed.kind, failed.sent) == ("connect", False)
+
+
+def test_a_closed_port_is_a_failure_with_nothing_sent(egress) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    failed = failure(egress, f"http://127.0.0.1:{port}/")
+    assert (failed.kind, failed.sent) == ("connect", False)
+
+
+def test_the_next_address_is_tried_when_the_first_does_not_answer(serve) -> None:
+    server = serve(answer(b"second"))
+    tried: list[str] = []
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append(address[0])
+        if address[0] == "::1":
+            raise TimeoutError
+        return loopback_only(address, timeout)
+
+    two = Egress(
+        allow_loopback=True, resolve=names(provider_test=["::1", "127.0.0.1"]), connect=connect
+    )
+    assert two.send("GET", server.url(host="provider.test")).body == b"second"
+    assert tried == ["::1", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        b"this is no HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+    ],
+)
+def test_a_lost_or_garbled_answer_says_that_the_request_was_sent(serve, egress, broken) -> None:
+    failed = failure(egress, serve(broken).url())
+    assert (failed.kind, failed.sent) == ("lost", True)
+
+
+def test_a_connection_reset_after_the_request_says_that_it_was_sent(serve, egress) -> None:
+    def reset(connection: socket.socket, server) -> None:
+        server.read_request(connection)
+        linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    failed = failure(egress, serve(reset).url())
+    assert (failed.kind, failed.sent) == ("lost", True)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        answer(b"a" * 2000),
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 2000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + b"a" * 2000,
+        answer(gzip.compress(b"a" * 100_000), headers="Content-Encoding: gzip\r\n"),
+    ],
+)
+def test_an_answer_over_the_limit_fails(serve, egress, large) -> None:
+    failed = failure(egress, serve(large).url(), max_bytes=1000)
+    assert (failed.kind, failed.sent) == ("too_large", True)
+
+
+def test_an_answer_of_just_the_limit_passes(serve, egress) -> None:
+    assert len(egress.send("GET", serve(answer(b"a" * 1000)).url(), max_bytes=1000).body) == 1000
+
+
+def test_an_answer_packed_without_being_asked_is_unpacked(serve, egress) -> None:
+    server = serve(answer(gzip.compress(b'{"a":1}'), headers="Content-Encoding: gzip\r\n"))
+    assert egress.send("GET", server.url()).json() == {"a": 1}
+
+
+def test_no_redirect_is_followed_unless_asked_for(serve, egress) -> None:
+    server = serve(answer(b"", status="302 Found", headers="Location: http://10.0.0.1/\r\n"))
+    got = egress.send("POST", server.url(), body=b"secret")
+    assert (got.status, server.connections) == (302, 1)
+
+
+def redirecting(location: str, status: str = "302 Found"):
+    def script(connection: socket.socket, server) -> None:
+        request = server.read_request(connection)
+        if b" /end" in request.split(b"\r\n")[0]:
+            connection.sendall(answer(b"end"))
+        else:
+            where = location.replace("PORT", str(server.port))
+            connection.sendall(answer(b"", status=status, headers=f"Location: {where}\r\n"))
+
+    return script
+
+
+def test_a_followed_redirect_keeps_headers_at_the_same_origin(serve, egress) -> None:
+    server = serve(redirecting("/end"))
+    got = egress.send("GET", server.url(), headers={"Authorization": "Bearer x"}, redirects=1)
+    assert got.body == b"end"
+    assert b"Authorization: Bearer x" in server.requests[1]
+
+
+def test_a_redirect_to_another_host_carries_no_credentials(serve, egress) -> None:
+    server = serve(redirecting("http://localhost:PORT/end"))
+    headers = {"Authorization": "Bearer x", "X-Api-Key": "k", "Cookie": "c=1", "Accept": "a/b"}
+    got = egress.send("GET", server.url(), headers=headers, redirects=1)
+    assert got.body == b"end"
+    for secret in (b"Bearer x", b"X-Api-Key", b"c=1"):
+        assert secret not in server.requests[1]
+    assert b"Accept: a/b" in server.requests[1]
+
+
+def test_a_redirected_post_becomes_a_get_without_its_body(serve, egress) -> None:
+    server = serve(redirecting("http://localhost:PORT/end"))
+    egress.send("POST", server.url(), body=b"secret", redirects=1)
+    assert server.requests[1].startswith(b"GET /end")
+    assert b"secret" not in server.requests[1]
+
+
+def test_a_body_is_never_sent_again_to_another_host(serve, egress) -> None:
+    server = serve(redirecting("http://localhost:PORT/end", status="307 Temporary Redirect"))
+    with pytest.raises(EgressRefused) as refused:
+        egress.send("POST", server.url(), body=b"secret", redirects=1)
+    assert (refused.value.reason, refused.value.sent) == ("redirect", True)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("http://169.254.169.254/latest", "metadata"),
+        ("https://10.0.0.1/", "private"),
+        ("http://provider.test/", "private"),
+        ("ftp://127.0.0.1/", "scheme"),
+        ("http://user@127.0.0.1/", "userinfo"),
+    ],
+)
+def test_every_hop_of_a_redirect_is_checked(serve, location, reason) -> None:
+    hops = Egress(
+        allow_loopback=True, resolve=names(provider_test="10.0.0.1"), connect=loopback_only
+    )
+    with pytest.raises(EgressRefused) as refused:
+        hops.send("GET", serve(redirecting(location)).url(), redirects=3)
+    assert (refused.value.reason, refused.value.sent) == (reason, True)
+
+
+def test_a_circle_of_redirects_ends(serve, egress) -> None:
+    server = serve(redirecting("/again"))
+    failed = failure(egress, server.url(), redirects=3)
+    assert (failed.kind, failed.sent) == ("too_many_redirects", True)
+    assert server.connections == 4
+
+
+def test_a_failure_at_a_later_hop_says_that_something_was_sent(serve, egress) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    failed = failure(egress, serve(redirecting(f"http://127.0.0.1:{port}/")).url(), redirects=1)
+    assert (failed.kind, failed.sent) == ("connect", True)
+
+
+def test_a_hundred_threads_share_one_egress(serve, egress) -> None:
+    def echo(connection: socket.socket, server) -> None:
+        connection.sendall(answer(server.read_request(connection).partition(b"\r\n\r\n")[2]))
+
+    server = serve(echo)
+    bodies = [f"request-{number}".encode() for number in range(100)]
+    with ThreadPoolExecutor(100) as pool:
+        got = list(pool.map(lambda b: egress.send("POST", server.url(), body=b).body, bodies))
+    assert got == bodies
+
+
+def test_debug_logging_shows_neither_request_nor_answer(serve, egress, caplog) -> None:
+    server = serve(answer(b"{}", headers="Set-Cookie: marked-cookie\r\n"))
+    with caplog.at_level(logging.DEBUG):
+        egress.send("GET", server.url("/?marked-query"), headers={"Authorization": "marked-key"})
+    assert "marked" not in caplog.text
+
+
+def test_an_answer_does_not_show_itself() -> None:
+    shown = repr(Answer(200, {"set-cookie": "marked"}, b"marked"))
+    assert "marked" not in shown
+
+
+def test_a_body_that_is_not_json_or_form_raises_a_value_error_without_its_text() -> None:
+    for body in (b"<html>marked", b"\xff\xfe", b"[" * 100_000):
+        with pytest.raises(ValueError, match="not JSON") as error:
+            Answer(200, {}, body).json()
+        assert "marked" not in str(error.value)
+    with pytest.raises(ValueError, match="not a form"):
+        Answer(200, {}, b"<html>").form()
+    assert Answer(200, {}, b"access_token=a%20b&scope=").form() == {
+        "access_token": "a b",
+        "scope": "",
+    }
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "provider.test")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("provider.test")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    chain, private = folder / "chain.pem", folder / "key.pem"
+    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return chain, private
+
+
+def tls_script(certificate, seen: list[str | None]):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    context.sni_callback = lambda _sock, name, _context: seen.append(name)
+
+    def script(connection: socket.socket, server) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            server.read_request(secured)
+            secured.sendall(answer(b"sealed"))
+
+    return script
+
+
+def test_tls_names_the_host_while_connecting_to_the_checked_address(serve, certificate) -> None:
+    seen: list[str | None] = []
+    server = serve(tls_script(certificate, seen))
+    egress = Egress(
+        allow_loopback=True, resolve=names(provider_test="127.0.0.1"), connect=loopback_only
+    )
+    egress._tls = ssl.create_default_context(cafile=str(certificate[0]))
+
+    got = egress.send("GET", f"https://provider.test:{server.port}/")
+
+    assert (got.body, seen) == (b"sealed", ["provider.test"])
+    assert f"Host: provider.test:{server.port}".encode() in server.requests[0]
+
+
+def test_an_untrusted_certificate_ends_the_exchange_before_anything_is_sent(
+    serve, certificate
+) -> None:
+    server = serve(tls_script(certificate, []))
+    egress = Egress(
+        allow_loopback=True, resolve=names(provider_test="127.0.0.1"), connect=loopback_only
+    )
+    failed = failure(egress, f"https://provider.test:{server.port}/")
+    assert (failed.kind, failed.sent, server.requests) == ("tls", False, [])
+
+
+def test_a_certificate_of_another_name_is_not_accepted(serve, certificate) -> None:
+    server = serve(tls_script(certificate, []))
+    egress = Egress(
+        allow_loopback=True, resolve=names(other_test="127.0.0.1"), connect=loopback_only
+    )
+    egress._tls = ssl.create_default_context(cafile=str(certificate[0]))
+    failed = failure(egress, f"https://other.test:{server.port}/")
+    assert (failed.kind, failed.sent, server.requests) == ("tls", False, [])
+
+
+def test_a_trust_store_named_by_the_environment_is_ignored(serve, certificate, monkeypatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    server = serve(tls_script(certificate, []))
+    egress = Egress(
+        allow_loopback=True, resolve=names(provider_test="127.0.0.1"), connect=loopback_only
+    )
+    assert failure(egress, f"https://provider.test:{server.port}/").kind == "tls"
+
+
+def test_a_tls_handshake_that_never_ends_is_cut_off_with_nothing_sent(serve) -> None:
+    server = serve(lambda _connection, server: server.stopped.wait(5))
+    egress = Egress(allow_loopback=True, connect=loopback_only)
+    failed = failure(egress, f"https://127.0.0.1:{server.port}/", connect_timeout=0.2)
+    assert (failed.kind, failed.sent) == ("timeout", False)

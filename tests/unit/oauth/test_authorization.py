@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from keystow.catalog.interpolate import InterpolationError
+from keystow.oauth.authorization import (
+    InvalidAuthorizationUrl,
+    ReservedParameter,
+    authorization_url,
+    check_authorization_params,
+    missing_parameters,
+    uses_code_grant,
+)
+from tests.unit.oauth.doubles import provider
+
+CALLBACK = "https://keystow.example/oauth/callback"
+
+
+def url_for(entry, **changes) -> str:
+    given = {
+        "client_id": "cid",
+        "redirect_uri": CALLBACK,
+        "scopes": ("a", "b"),
+        "state": "st",
+        "code_challenge": "ch",
+        "connection_config": {},
+        "authorization_params": {},
+    }
+    return authorization_url(entry, **(given | changes))
+
+
+def query(url: str) -> list[tuple[str, str]]:
+    return parse_qsl(urlsplit(url).query, keep_blank_values=True)
+
+
+def test_parameters_come_in_the_order_of_the_contract() -> None:
+    entry = provider(authorization_params={"prompt": "consent", "session": False})
+    assert url_for(entry, user_scope="u", authorization_params={"login_hint": "x"}) == (
+        "https://auth.example.com/authorize?response_type=code&client_id=cid"
+        "&redirect_uri=https%3A%2F%2Fkeystow.example%2Foauth%2Fcallback&scope=a+b&state=st"
+        "&prompt=consent&session=false&code_challenge=ch&code_challenge_method=S256"
+        "&user_scope=u&login_hint=x"
+    )
+
+
+def test_no_scope_still_gives_an_empty_scope() -> None:
+    assert ("scope", "") in query(url_for(provider(), scopes=()))
+
+
+def test_the_entry_names_its_scope_separator() -> None:
+    assert ("scope", "a,b") in query(url_for(provider(scope_separator=",")))
+
+
+def test_the_entrys_response_type_takes_the_place_of_code() -> None:
+    entry = provider(authorization_params={"response_type": "code id_token"})
+    assert query(url_for(entry))[0] == ("response_type", "code id_token")
+
+
+def test_pkce_is_left_out_only_where_the_entry_says_so() -> None:
+    off = url_for(provider(disable_pkce=True), code_challenge=None)
+    assert "code_challenge" not in off
+    assert "code_challenge" not in url_for(provider(disable_pkce=True))
+    with pytest.raises(ValueError, match="PKCE"):
+        url_for(provider(), code_challenge=None)
+
+
+def test_templates_are_filled_and_a_query_in_the_endpoint_is_dropped() -> None:
+    entry = provider(
+        authorization_url="https://${connectionConfig.sub}.example.com/a?tenant=1#f",
+        authorization_params={"aud": "https://${connectionConfig.sub}", "nonce": "${random}"},
+    )
+    got = url_for(entry, connection_config={"sub": "acme"})
+    assert got.startswith("https://acme.example.com/a?response_type=code")
+    assert ("aud", "https://acme") in query(got)
+    assert len(dict(query(got))["nonce"]) == 36
+    assert "tenant" not in got
+
+
+def test_a_nonce_is_another_one_in_each_attempt() -> None:
+    entry = provider(authorization_params={"nonce": "${random}"})
+    nonces = {dict(query(url_for(entry, state=state)))["nonce"] for state in ("a", "b", "c")}
+    assert len(nonces) == 3
+
+
+def test_a_missing_value_for_the_endpoint_is_an_error() -> None:
+    with pytest.raises(InterpolationError):
+        url_for(provider(authorization_url="https://${connectionConfig.sub}.example.com/a"))
+
+
+@pytest.mark.parametrize("removal", [None, "undefined"])
+def test_a_caller_may_remove_a_parameter_of_the_entry(removal: str | None) -> None:
+    entry = provider(authorization_params={"prompt": "consent"})
+    assert "prompt" not in url_for(entry, authorization_params={"prompt": removal})
+
+
+def test_a_caller_may_replace_a_parameter_of_the_entry() -> None:
+    entry = provider(authorization_params={"prompt": "consent"})
+    assert ("prompt", "none") in query(url_for(entry, authorization_params={"prompt": "none"}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "redirect_uri",
+        "state",
+        "client_id",
+        "code_challenge",
+        "code_challenge_method",
+        "request",
+        "request_uri",
+        "response_type",
+        "Redirect_URI",
+        " state",
+        "",
+    ],
+)
+@pytest.mark.parametrize("value", ["evil", None, "undefined"])
+def test_a_caller_cannot_touch_what_protects_the_flow(name: str, value: str | None) -> None:
+    with pytest.raises(ReservedParameter) as reserved:
+        url_for(provider(), authorization_params={"prompt": "none", name: value})
+    assert reserved.value.name == name
+    with pytest.raises(ReservedParameter):
+        check_authorization_params({name: value})
+
+
+def test_a_caller_cannot_reach_a_reserved_parameter_by_the_entrys_own_name_for_it() -> None:
+    entry = provider(
+        authorization_url_replacements={"state=": "customField=", "client_id": "client_key"}
+    )
+    for name in ("customField", "client_key"):
+        with pytest.raises(ReservedParameter):
+            url_for(entry, authorization_params={name: "evil"})
+
+
+def test_the_response_may_be_asked_for_only_where_it_reaches_the_callback() -> None:
+    for mode in ("query", "form_post", None):
+        check_authorization_params({"response_mode": mode})
+    for mode in ("fragment", "web_message", "jwt"):
+        with pytest.raises(ReservedParameter):
+            check_authorization_params({"response_mode": mode})
+
+
+def test_repeating_the_response_type_changes_nothing_and_passes() -> None:
+    check_authorization_params({"response_type": "code"})
+    entry = provider(authorization_params={"response_type": "auth_code"})
+    check_authorization_params({"response_type": "auth_code"}, entry)
+    with pytest.raises(ReservedParameter):
+        check_authorization_params({"response_type": "token"}, entry)
+
+
+def test_scopes_that_must_not_be_encoded_stand_last_as_they_are() -> None:
+    entry = provider(authorization_url_skip_encode=["scopes"], scope_separator="+")
+    got = url_for(entry, scopes=("read:a/b", "write"))
+    assert got.endswith("&code_challenge_method=S256&scope=read:a/b+write")
+    assert got.count("scope=") == 1
+
+
+def test_scopes_that_are_not_encoded_cannot_add_a_parameter() -> None:
+    entry = provider(authorization_url_skip_encode=["scopes"])
+    got = url_for(entry, scopes=("a&state=evil#x\r\nSet-Cookie:y",))
+    assert query(got).count(("state", "st")) == 1
+    assert ("state", "evil") not in query(got)
+    assert not set(got) & set("\r\n #")
+
+
+def test_a_fragment_comes_before_the_query() -> None:
+    got = url_for(provider(authorization_url_fragment="/oauth/authorize"))
+    assert got.startswith("https://auth.example.com/authorize#/oauth/authorize?response_type=code&")
+
+
+def test_replacements_change_the_first_place_each() -> None:
+    entry = provider(authorization_url_replacements={"client_id": "client_key"})
+    got = url_for(entry, authorization_params={"hint": "client_id"})
+    assert "&client_key=cid&" in got
+    assert got.endswith("&hint=client_id")
+
+
+def test_empty_parameters_are_left_out_where_the_entry_says_so() -> None:
+    entry = provider(authorization_url_skip_empty=True)
+    got = url_for(entry, scopes=(), authorization_params={"hint": ""})
+    assert "scope" not in got
+    assert "hint" not in got
+    assert "state=st" in got
+
+
+@pytest.mark.parametrize("url", ["http://auth.example.com/a", "http://10.0.0.1/a"])
+def test_the_browser_is_sent_to_https_only(url: str) -> None:
+    with pytest.raises(InvalidAuthorizationUrl):
+        url_for(provider(authorization_url=url))
+
+
+def test_the_browser_may_be_sent_to_a_provider_on_its_own_machine() -> None:
+    got = url_for(provider(authorization_url="http://127.0.0.1:4500/authorize"))
+    assert got.startswith("http://127.0.0.1:4500/authorize?")
+
+
+@pytest.mark.parametrize("value", ["javascript:alert(1)//", "https://evil.example/x?", "@evil"])
+def test_a_config_value_inside_a_host_cannot_lead_elsewhere(value: str) -> None:
+    entry = provider(authorization_url="https://${connectionConfig.sub}.example.com/a")
+    with pytest.raises((InterpolationError, InvalidAuthorizationUrl)):
+        url_for(entry, connection_config={"sub": value})
+
+
+def test_missing_values_are_named_before_the_flow_starts() -> None:
+    entry = provider(
+        authorization_url="https://${connectionConfig.sub}.example.com/a",
+        authorization_params={"x": "${connectionConfig.x}", "n": "${random}"},
+        token_params={"y": "${connectionConfig.y}"},
+        token_url="https://${connectionConfig.later}/token",
+    )
+    assert missing_parameters(entry, {}) == ("sub", "x", "y")
+    assert missing_parameters(entry, {"sub": "s", "x": "1", "y": "2"}) == ()
+
+
+def test_one_complete_side_of_an_alternative_is_enough() -> None:
+    entry = provider(
+        authorization_url="https://${connectionConfig.host}/a || https://auth.example.com/a"
+    )
+    assert missing_parameters(entry, {}) == ()
+
+
+def test_an_entry_of_another_grant_is_recognized() -> None:
+    assert uses_code_grant(provider())
+    assert uses_code_grant(provider(token_params={"grant_type": "authorization_code"}))
+    assert not uses_code_grant(provider(token_params={"grant_type": "client_credentials"}))

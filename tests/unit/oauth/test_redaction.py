@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from base64 import b64encode
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keystow.oauth.redaction import MASK, basic_spellings, cleaned
+
+SECRET = "s3cr3t+/value=with&signs-0123456789"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        SECRET,
+        quote(SECRET, safe=""),
+        SECRET[:12],
+        SECRET[-9:],
+        SECRET[5:20] + "...",
+        "s3cr3t+/value=with&amp;signs",
+    ],
+)
+def test_a_secret_does_not_come_back_whole_in_part_or_encoded(echo: str) -> None:
+    shown = cleaned(f"the token {echo} is invalid", [SECRET])
+    assert shown.startswith("the token ***")
+    windows = (SECRET[i : i + 8] for i in range(len(SECRET) - 7))
+    assert not any(window in shown for window in windows)
+
+
+def test_basic_credentials_do_not_come_back() -> None:
+    header = b64encode(f"id:{SECRET}".encode()).decode()
+    assert header not in cleaned(f"got {header}", basic_spellings("id", SECRET))
+
+
+def test_a_long_opaque_run_is_masked_although_nobody_named_it() -> None:
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl"
+    assert cleaned(f"token {token} unknown") == f"token {MASK} unknown"
+
+
+def test_ids_that_support_will_ask_for_stay() -> None:
+    words = "AADSTS70008: expired. Trace ID: 0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+    assert cleaned(words, [SECRET]) == words
+
+
+def test_a_text_is_one_printable_line_of_bounded_length() -> None:
+    shown = cleaned("a\r\n\x1b[31mb\u202e\0 \u2028" + "word " * 1000)
+    assert len(shown) <= 300
+    assert shown.isprintable()
+    assert shown.startswith("a [31mb word")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(min_size=8, max_size=60), st.text(max_size=80), st.text(max_size=80))
+def test_no_secret_of_eight_characters_survives_anywhere(
+    secret: str, before: str, after: str
+) -> None:
+    shown = cleaned(before + secret + after, [secret])
+    printable = "".join(c if c.isprintable() else " " for c in secret)
+    if printable == secret and MASK not in secret and "…" not in secret:
+        assert secret not in shown
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=5000), st.lists(st.text(max_size=20), max_size=3))
+def test_nothing_makes_the_cleaning_fail(text: str, secrets: list[str]) -> None:
+    assert len(cleaned(text, secrets)) <= 300

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keystow.egress.errors import EgressFailed, EgressRefused
+from keystow.oauth.revocation import RevocationResult, revoke
+from keystow.oauth.token_answer import TokenSet
+from keystow.secret import Secret
+from tests.unit.oauth.doubles import CLIENT, NOW, json_answer, provider, replying, text_answer
+
+URL = "https://auth.example.com/revoke"
+
+
+def tokens(refresh: str | None = "marked-refresh") -> TokenSet:
+    kept = Secret(refresh) if refresh else None
+    return TokenSet(Secret("marked-access"), kept, None, Secret({}), None, "bearer")
+
+
+def run(egress, token_set=None, config=None, **entry: Any) -> RevocationResult:
+    return revoke(
+        egress,
+        provider(**entry),
+        CLIENT,
+        token_set or tokens(),
+        connection_config=config or {},
+        now=NOW,
+    )
+
+
+def test_the_refresh_token_is_revoked_since_it_carries_the_grant() -> None:
+    egress = replying(text_answer("", 200))
+    assert run(egress, revocation_url=URL).outcome == "done"
+    [sent] = egress.sent
+    assert (sent.method, sent.url) == ("POST", URL)
+    assert sent.form == {
+        "token": "marked-refresh",
+        "token_type_hint": "refresh_token",
+        "client_id": "the-client",
+        "client_secret": "marked-client-secret",
+    }
+
+
+def test_the_access_token_is_revoked_where_there_is_no_other() -> None:
+    egress = replying(text_answer("", 200))
+    assert run(egress, tokens(None), revocation_url=URL).outcome == "done"
+    assert egress.sent[0].form["token"] == "marked-access"
+    assert egress.sent[0].form["token_type_hint"] == "access_token"
+
+
+def test_a_server_that_knows_no_refresh_tokens_gets_the_access_token() -> None:
+    unsupported = json_answer({"error": "unsupported_token_type"}, 400)
+    egress = replying(unsupported, text_answer("", 200))
+    assert run(egress, revocation_url=URL).outcome == "done"
+    assert [sent.form["token"] for sent in egress.sent] == ["marked-refresh", "marked-access"]
+
+
+@pytest.mark.parametrize(("auth", "in_header"), [("basic", True), ("none", False), (None, False)])
+def test_the_entry_says_how_the_client_identifies_itself(auth, in_header) -> None:
+    egress = replying(text_answer("", 200))
+    run(egress, revocation_url=URL, revocation_auth=auth)
+    assert ("Authorization" in egress.sent[0].headers) is in_header
+    assert ("client_secret" in egress.sent[0].form) is (auth is None)
+
+
+def test_a_token_that_is_already_dead_counts_as_revoked() -> None:
+    answer = json_answer({"error": "invalid_token"}, 400)
+    assert run(replying(answer), revocation_url=URL).outcome == "done"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        text_answer("marked-access", 500),
+        json_answer({"error": "invalid_token"}, 503),
+        json_answer({"error": "invalid_client", "error_description": "marked-refresh"}, 401),
+        text_answer("", 302),
+        EgressFailed("timeout", sent=True),
+        EgressRefused("private"),
+    ],
+)
+def test_a_failure_is_told_and_not_raised_and_shows_no_token(answer) -> None:
+    result = run(replying(answer), revocation_url=URL)
+    assert result.outcome == "failed"
+    assert result.detail
+    assert "marked" not in repr(result)
+
+
+def test_a_missing_config_value_is_a_failure_with_nothing_sent() -> None:
+    egress = replying()
+    result = run(egress, revocation_url="https://${connectionConfig.domain}/revoke")
+    assert (result.outcome, egress.sent) == ("failed", [])
+
+
+def test_a_provider_without_any_way_says_so() -> None:
+    egress = replying()
+    assert run(egress).outcome == "unsupported"
+    assert egress.sent == []
+
+
+def test_a_call_of_the_providers_own_takes_the_token_in_its_path() -> None:
+    egress = replying(text_answer("", 204))
+    call = {"method": "DELETE", "url": "https://api.example.com/t/${refresh_token}", "auth": "none"}
+    assert run(egress, tokens("a/b"), on_disconnect=call).outcome == "done"
+    [sent] = egress.sent
+    assert (sent.method, sent.url) == ("DELETE", "https://api.example.com/t/a%2Fb")
+    assert "Authorization" not in sent.headers
+
+
+def test_a_call_of_the_providers_own_carries_the_connections_token() -> None:
+    egress = replying(text_answer("", 200))
+    call = {
+        "method": "POST",
+        "url": "/auth/revoke",
+        "body": {"token": "${access_token}", "id": "${client_id}"},
+        "body_format": "form",
+    }
+    proxy = {"base_url": "https://api.example.com/"}
+    assert run(egress, on_disconnect=call, proxy=proxy).outcome == "done"
+    [sent] = egress.sent
+    assert sent.url == "https://api.example.com/auth/revoke"
+    assert sent.headers["Authorization"] == "Bearer marked-access"
+    assert sent.form == {"token": "marked-access", "id": "the-client"}
+
+
+def test_a_call_that_needs_a_refresh_token_is_not_made_without_one() -> None:
+    egress = replying()
+    call = {"url": "https://api.example.com/t/${refresh_token}"}
+    assert run(egress, tokens(None), on_disconnect=call).outcome == "unsupported"
+    assert egress.sent == []
