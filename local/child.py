@@ -35,9 +35,9 @@ def _emulator(port: int) -> None:
     It writes the port of its environment into the URLs of queues and finds queues by them, so
     that port stays the same from run to run while the one it listens on may be any.
     """
-    from hypercorn.asyncio import serve  # noqa: PLC0415 - heavy, and only here
-    from hypercorn.config import Config  # noqa: PLC0415
-    from ministack.app import app  # noqa: PLC0415
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+    from ministack.app import app
 
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         case ["emulator", port]:
             _emulator(int(port))
         case ["provider", port, folder]:
-            from local.demo.provider import serve  # noqa: PLC0415 - likewise
+            from local.demo.provider import serve
 
             serve("127.0.0.1", int(port), Path(folder))
         case _:

@@ -158,8 +158,8 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of one of its services."""
-        import boto3  # noqa: PLC0415 - half a second, and only needed once it runs
-        from botocore.config import Config  # noqa: PLC0415
+        import boto3
+        from botocore.config import Config
 
         return boto3.client(
             service,

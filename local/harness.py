@@ -59,7 +59,7 @@ class RunningStack:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the emulator, to look at tables, queues and logs."""
-        import boto3  # noqa: PLC0415 - only some callers look inside
+        import boto3
 
         return boto3.client(
             service,

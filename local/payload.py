@@ -155,7 +155,7 @@ def _body(content: bytes, content_type: str) -> tuple[str, bool]:
     return base64.b64encode(content).decode(), True
 
 
-def socket_event(  # noqa: PLR0913 - each is a field of the event
+def socket_event(
     route: str,
     connection_id: str,
     *,

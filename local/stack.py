@@ -121,11 +121,11 @@ class LocalStack:
         Args:
             on_ready: called, in a thread of its own, once the API and the demo can be used.
         """
-        import uvicorn  # noqa: PLC0415 - after the emulator was started, which is waited for
+        import uvicorn
 
-        from local import demo  # noqa: PLC0415
-        from local.gateway import Gateway  # noqa: PLC0415
-        from local.routing import Router  # noqa: PLC0415
+        from local import demo
+        from local.gateway import Gateway
+        from local.routing import Router
 
         info: Any = self.info  # the demo's protocol has settable attributes
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from keystow.records.environment import ApiKey
     from keystow.store import Store
+    from keystow.vault.kms import KeyWrapper
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 SIGNING_KEY = "11111111-2222-4333-8444-555555555555"
@@ -253,7 +254,7 @@ def make_context(
     store: Store | None = None,
     clock: StoppedClock | None = None,
     random: Any = None,
-    kms: FakeKms | None = None,
+    kms: KeyWrapper | None = None,
     egress: Any = None,
     queues: Any = None,
     sockets: Any = None,
@@ -424,8 +425,8 @@ def create_tables(client: Any) -> None:
 @contextmanager
 def moto_store() -> Iterator[tuple[DynamoStore, Any]]:
     """Yield a DynamoStore on moto's tables, and the botocore client below it."""
-    import botocore.session  # noqa: PLC0415 - only tests of DynamoDB pay for moto
-    from moto import mock_aws  # noqa: PLC0415
+    import botocore.session
+    from moto import mock_aws
 
     with mock_aws():
         session = botocore.session.get_session()

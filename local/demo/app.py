@@ -25,7 +25,7 @@ from local.demo.registration import API_KEY, OAUTH, Stack
 from local.demo.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -63,10 +63,11 @@ class Inbox:
         fresh.replace(self._path)
 
 
-def create_app(stack: Stack) -> ASGIApp:
+def create_app(stack: Stack) -> DemoApp:
     """Return the demo app, to be mounted at the path of ``stack.demo_url``.
 
     The stack's attributes are read when they are needed, so keys may be filled in later.
+    ``stop()`` of the result ends its event streams, for a quick shutdown.
     """
     demo = _Demo(stack)
     app = Starlette(
@@ -83,7 +84,7 @@ def create_app(stack: Stack) -> ASGIApp:
         ],
         exception_handlers={httpx.HTTPError: _no_answer, KeyError: _unknown},
     )
-    return _Guard(app, stack)
+    return DemoApp(app, stack, demo.stop)
 
 
 class _Demo:
@@ -91,6 +92,9 @@ class _Demo:
         self._stack = stack
         self._watch = Watch(stack)
         self._inbox = Inbox(Path(stack.state_dir) / "demo" / "webhooks.json")
+
+    def stop(self) -> None:
+        self._watch.stop()
 
     async def page(self, request: Request) -> Response:
         if not request.url.path.endswith("/"):
@@ -181,18 +185,24 @@ class _Demo:
             yield _event(kind, value) if kind else ": still here\n\n"
 
 
-class _Guard:
-    """Refuses what other sites send, and anything under a host name that is not ours.
+class DemoApp:
+    """The app behind a guard: what other sites send is refused, and so is any other host name.
 
     The page may be opened from anywhere; everything else answers only our own page, or programs
     that are no browsers (they send neither Origin nor Sec-Fetch-Site).
     """
 
-    def __init__(self, app: ASGIApp, stack: Stack) -> None:
+    def __init__(self, app: ASGIApp, stack: Stack, stop: Callable[[], None]) -> None:
         self._app = app
         self._stack = stack
+        self._stop = stop
+
+    def stop(self) -> None:
+        """End the event streams; call it in the thread of the event loop."""
+        self._stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -182,7 +182,7 @@ class Store:
 
     # ---- codes --------------------------------------------------------------------------
 
-    def add_code(  # noqa: PLR0913
+    def add_code(
         self,
         code: str,
         *,
@@ -234,7 +234,7 @@ class Store:
         self._run("INSERT INTO families VALUES (?, NULL)", family)
         return family
 
-    def add_token(  # noqa: PLR0913
+    def add_token(
         self,
         token: str,
         kind: str,

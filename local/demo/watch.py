@@ -84,6 +84,10 @@ class Watch:
             with contextlib.suppress(asyncio.QueueFull):
                 listener.put_nowait((kind, value))
 
+    def stop(self) -> None:
+        """End every stream, so that a server that shuts down need not wait for them."""
+        self.tell("end", None)
+
     def look(self) -> None:
         """Look for new and gone connections soon."""
         self._wake.set()
@@ -99,9 +103,12 @@ class Watch:
             yield "connections", self.connections()
             while True:
                 try:
-                    yield await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
+                    kind, value = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
                 except TimeoutError:
-                    yield "", None
+                    kind, value = "", None
+                if kind == "end":
+                    return
+                yield kind, value
         finally:
             self._listeners.discard(queue)
 

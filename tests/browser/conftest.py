@@ -33,8 +33,9 @@ def stub(_stub):
     return _stub
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    # Not longer than a module: while Playwright runs, no other test may start an event loop.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
         yield browser

@@ -58,7 +58,6 @@ class Served:
 
     def stop(self):
         self.server.should_exit = True
-        self.server.force_exit = True
         self.thread.join(5)
 
 

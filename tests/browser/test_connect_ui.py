@@ -185,6 +185,7 @@ def test_waiting_can_be_cancelled(page, stub):
 def test_fields_follow_the_provider_and_reach_the_api(page, stub):
     stub.offered = ["zendesk"]
     link(page, stub)
+    expect(page.locator("label")).to_have_count(4)
     labels = page.locator("label").all_inner_texts()
     assert [label.split(" (")[0] for label in labels] == ["Subdomain", "Region", "Note", "E-mail"]
     page.get_by_role("button", name="Connect").click()

@@ -26,7 +26,7 @@ class Shop(Stub):
     def __init__(self, state_dir, provider_url):
         super().__init__()
         self.made = {}
-        self.stack = SimpleNamespace(
+        stack = SimpleNamespace(
             api_url=self.url,
             websocket_url=self.url.replace("http", "ws"),
             connect_ui_url=f"{self.url}/ui/connect",
@@ -37,6 +37,7 @@ class Shop(Stub):
             state_dir=state_dir,
             environment="dev",
         )
+        self.demo = create_app(stack)
 
     async def session_for_user(self, _request):
         return JSONResponse({"data": {"token": TOKEN, "expires_at": "2030"}}, status_code=201)
@@ -57,7 +58,7 @@ class Shop(Stub):
     def app(self):
         app = super().app()
         app.router.routes[:0] = [
-            Mount("/demo", create_app(self.stack)),
+            Mount("/demo", self.demo),
             Route("/connect/sessions", self.session_for_user, methods=["POST"]),
             Route("/connections", self.listing),
             Route("/connections/{id}", self.connection, methods=["GET", "DELETE"]),
@@ -88,13 +89,14 @@ def shop(tmp_path):
     found = Shop(tmp_path, provider.url)
     served = Served(found.app(), found.port)
     yield found
+    found.demo.stop()
     served.stop()
     provider.stop()
 
 
 def test_a_connection_made_by_popup_appears_with_its_token_masked(page, shop):
     page.goto(f"{shop.url}/demo/")
-    expect(page.get_by_text("Live")).to_be_visible()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
     with page.expect_popup() as opened:
         page.get_by_role("button", name="Connect with a popup").click()
     opened.value.wait_for_selector("#go")
@@ -131,7 +133,7 @@ def test_a_connection_can_be_deleted(page, shop):
 
 def test_the_address_without_a_slash_works_too(page, shop):
     page.goto(f"{shop.url}/demo")
-    expect(page.get_by_text("Live")).to_be_visible()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [320, 1280])

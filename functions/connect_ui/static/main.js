@@ -350,8 +350,12 @@ let waiting = null;
 
 function receive(token) {
   clearTimeout(waiting);
-  if (TOKEN.test(token)) begin(token);
-  else ended();
+  if (TOKEN.test(token)) {
+    begin(token);
+    return;
+  }
+  tellError(new ApiFailure('invalid_connect_session_token_format', say('expiredHint')));
+  ended();
 }
 
 paint();

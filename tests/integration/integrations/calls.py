@@ -75,7 +75,9 @@ def forget_catalogue() -> None:
 
 @lru_cache
 def _handler(function: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"{function}_app", FUNCTIONS / function / "app.py")
+    spec = importlib.util.spec_from_file_location(
+        f"{function}_app", FUNCTIONS / function / "app.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

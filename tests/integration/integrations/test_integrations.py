@@ -46,7 +46,11 @@ def connect(api, unique_key: str, connection_id: str = "c1") -> None:
     found = lookup.by_unique_key(api.ctx, api.environment, unique_key, fresh=True)
     place = tables.connection(api.environment, found.id, connection_id)
     partition = integration_partition(api.environment, found.id)
-    item = {"integration": partition, "environment": api.environment, "created": created_order(1, 2)}
+    item = {
+        "integration": partition,
+        "environment": api.environment,
+        "created": created_order(1, 2),
+    }
     secret = tables.connection_secret(api.environment, found.id, connection_id)
     journal = tables.journal(api.environment, found.id, connection_id, "1")
     api.ctx.store.transact([Put(place, item), Put(secret, {"a": 1}), Put(journal, {"a": 1})])
@@ -72,7 +76,10 @@ def test_a_created_integration_is_shown_without_its_secrets(api):
     ("provider", "credentials"),
     [
         ("github", {**OAUTH2, "webhook_secret": "marked-webhook"}),
-        ("github-app", {"type": "APP", "app_id": "7", "app_link": "https://x.io/a", "private_key": PEM}),
+        (
+            "github-app",
+            {"type": "APP", "app_id": "7", "app_link": "https://x.io/a", "private_key": PEM},
+        ),
         (
             "github-app-oauth",
             {
@@ -202,7 +209,9 @@ def test_paths_and_queries_are_checked(api):
     assert answer.issues == [("invalid_format", ["uniqueKey"])]
     answer = api.send("GET", "/integrations?x=1")
     assert (answer.code, answer.issues) == ("invalid_query_params", [("unrecognized_keys", [])])
-    assert api.send("POST", "/integrations/quickstart", {"provider": "github"}).code == "invalid_body"
+    assert (
+        api.send("POST", "/integrations/quickstart", {"provider": "github"}).code == "invalid_body"
+    )
 
 
 def test_the_list_is_ordered_by_provider_and_age(api):
@@ -267,9 +276,7 @@ def test_settings_of_the_owner_are_held_against_what_the_provider_asks(api):
 
 
 def test_ten_parallel_creations_of_one_key_give_one_integration(api):
-    answers = run_in_parallel(
-        10, lambda _: create(api, provider="airtable-pat", unique_key="one")
-    )
+    answers = run_in_parallel(10, lambda _: create(api, provider="airtable-pat", unique_key="one"))
     refused = [answer for answer in answers if answer.status != 200]
     assert len(refused) == 9
     assert {answer.code for answer in refused} == {"invalid_body"}

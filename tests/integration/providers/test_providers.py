@@ -89,7 +89,7 @@ def test_search_finds_by_key_and_never_runs_an_expression(api):
 
 def test_a_long_list_is_answered_in_parts(api, monkeypatch):
     everything = [each["name"] for each in api.read("/providers").data]
-    from tests.integration.integrations.calls import _handler  # noqa: PLC0415
+    from tests.integration.integrations.calls import _handler
 
     module = _handler("list_providers")
     globals_ = module.__closure__[0].cell_contents["GET /providers"].__globals__
@@ -185,7 +185,9 @@ def test_removing_a_provider_never_overtakes_its_first_use(api):
 
 
 def test_parallel_puts_are_one_creation_and_updates(api):
-    answers = run_in_parallel(8, lambda n: api.write("PUT", "own", {**OWN, "display_name": f"n{n}"}))
+    answers = run_in_parallel(
+        8, lambda n: api.write("PUT", "own", {**OWN, "display_name": f"n{n}"})
+    )
     assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
 
 
@@ -196,7 +198,7 @@ def test_stored_credentials_are_not_sent_elsewhere_without_the_right_to_read_the
     )
     lookup = tables.api_key_lookup(writer.key.key_hash)
     item = api.ctx.store.get(lookup)
-    from keystow.store import Put  # noqa: PLC0415
+    from keystow.store import Put
 
     api.ctx.store.put(Put(lookup, {**item, "owner": api.environment}))
     elsewhere = {**OWN, "token_url": "https://evil.example.net/token"}

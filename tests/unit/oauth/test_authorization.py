@@ -160,8 +160,7 @@ def test_scopes_that_must_not_be_encoded_stand_last_as_they_are() -> None:
 def test_scopes_that_are_not_encoded_cannot_add_a_parameter() -> None:
     entry = provider(authorization_url_skip_encode=["scopes"])
     got = url_for(entry, scopes=("a&state=evil#x\r\nSet-Cookie:y",))
-    assert query(got).count(("state", "st")) == 1
-    assert ("state", "evil") not in query(got)
+    assert [value for name, value in query(got) if name == "state"] == ["st"]
     assert not set(got) & set("\r\n #")
 
 

@@ -27,7 +27,7 @@ from keystow.store import (
 from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW, THERE
 from keystow.store.store import pages
-from tests.support import moto_store, run_in_parallel
+from tests.support import TABLE_NAMES, moto_store, run_in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,13 +38,22 @@ KEY = Key(tables.REGISTRY, "env1", "settings")
 OTHER = Key(tables.EVENTS, "evt_1", "event")
 
 
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[tuple[Store, Any]]:
+    with moto_store() as made:
+        yield made
+
+
 @pytest.fixture(params=["memory", "dynamodb"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    with moto_store() as (dynamo, _client):
-        yield dynamo
+    dynamo, client = request.getfixturevalue("dynamodb")
+    yield dynamo
+    for table in TABLE_NAMES.values():
+        for item in client.scan(TableName=table)["Items"]:
+            client.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
 
 
 def put(store: Store, key: Key, **item: Any) -> None:

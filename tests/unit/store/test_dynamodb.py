@@ -51,7 +51,7 @@ def error(code: str, status: int = 400, message: str = "", **more: Any) -> Clien
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamodb.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("keystow.store.dynamodb.time.sleep", lambda _seconds: None)
 
 
 @pytest.mark.parametrize(

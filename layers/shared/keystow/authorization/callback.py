@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 from keystow import sockets
 from keystow.activity import log as activity
@@ -86,12 +87,10 @@ def finish(
             return earlier
         connection_id = _conclude(ctx, attempt, query)
     except AuthorizationFailed as failure:
-        _tell_failure(ctx, attempt, failure)
-        return Ended(failure.error_type, failure.description)
+        return _tell_failure(ctx, attempt, failure)
     except ApiError as error:
-        failure = AuthorizationFailed("unknown_err", error.message or error.code, event="unknown")
-        _tell_failure(ctx, attempt, failure)
-        return Ended(failure.error_type, failure.description)
+        told = AuthorizationFailed("unknown_err", error.message or error.code, event="unknown")
+        return _tell_failure(ctx, attempt, told)
     _push(ctx, attempt, sockets.success(attempt.unique_key, connection_id))
     return Ended()
 
@@ -140,17 +139,15 @@ def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
             "callback_err", f"No code came back.{_provider_error(query)}", event="invalid_callback"
         )
     config = dict(secrets.connection_config.reveal())
-    from_redirect = metadata_from(query, provider.definition, "redirect_uri_metadata")
-    tokens = _exchange(
-        ctx, attempt, integration, provider, secrets, code, {**from_redirect, **config}
-    )
+    redirected = metadata_from(query, provider.definition, "redirect_uri_metadata")
+    known = {**redirected, **config}
+    tokens = _exchange(ctx, attempt, integration, provider, secrets, code, known)
     credentials = credentials_of(tokens)
-    from_answer = metadata_from(tokens.raw.reveal(), provider.definition, "token_response_metadata")
-    found = {**from_answer, **from_redirect}
-    config = {
-        **found,
-        **{name: value for name, value in config.items() if value or name not in found},
-    }
+    answer = tokens.raw.reveal()
+    learnt = {**metadata_from(answer, provider.definition, "token_response_metadata"), **redirected}
+    # What was given stands, but an empty text gives way to what the provider told.
+    given = {name: value for name, value in config.items() if value or name not in learnt}
+    config = {**learnt, **given}
     credentials = _with_override(credentials, secrets, config)
     config = post_connection(ctx, attempt, integration, provider, credentials, config)
     saved = save(
@@ -297,7 +294,8 @@ def _remember(ctx: Context, attempt: Attempt, ended: Ended) -> None:
         return
 
 
-def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) -> None:
+def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) -> Ended:
+    ended = Ended(failure.error_type, failure.description)
     _push(
         ctx,
         attempt,
@@ -306,8 +304,8 @@ def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) 
         ),
     )
     if failure.error_type in {"state_err", "state_cookie_err"}:
-        return  # the attempt itself is untouched
-    _remember(ctx, attempt, Ended(failure.error_type, failure.description))
+        return ended  # the attempt itself is untouched
+    _remember(ctx, attempt, ended)
     activity.finish(
         ctx,
         attempt.environment,
@@ -316,7 +314,7 @@ def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) 
         activity.Message("error", failure.description, {"type": failure.error_type}),
     )
     if failure.event is None:
-        return
+        return ended
     failed_event(
         ctx,
         environment=environment_of(ctx, attempt.environment),
@@ -328,6 +326,7 @@ def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) 
         webhook_url_override=attempt.session.webhook_url_override,
         log_id=attempt.operation_id,
     )
+    return ended
 
 
 def _push(ctx: Context, attempt: Attempt, frame: dict[str, Any]) -> None:
@@ -350,7 +349,5 @@ def provider_errors(query: dict[str, Any]) -> dict[str, str]:
 
 def form_as_query(body: bytes) -> str:
     """Return the query string of a callback that came as a form (response_mode=form_post)."""
-    from urllib.parse import parse_qsl, urlencode
-
     pairs = parse_qsl(body[:20_000].decode("utf-8", "replace"), keep_blank_values=True)
     return urlencode(pairs[:50])

@@ -1,4 +1,4 @@
-"""Credentials that the end user types in: API key, user and password, client, or none (4.3-4.12)."""
+"""Credentials that the end user types in: API key, password, client, or none (contract 4)."""
 
 from __future__ import annotations
 

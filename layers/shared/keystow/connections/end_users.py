@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, StringConstraints, model_validator
 
@@ -16,8 +18,6 @@ MAX_URL = 2048
 
 
 def _tag_key(key: str) -> str:
-    import re
-
     if len(key) > 64 or not re.fullmatch(_TAG_KEY, key):  # noqa: PLR2004 - contract 3
         raise issue_error("invalid_key", "a tag key is a letter, then letters, digits, _ - . /")
     return key
@@ -46,8 +46,6 @@ EndUserTags = dict[TagKey, Annotated[str, StringConstraints(max_length=255)]]
 
 
 def _absolute_url(value: str) -> str:
-    from urllib.parse import urlsplit
-
     if value == "":
         return value
     try:

@@ -170,7 +170,7 @@ def _fresh(
             secret = _wait(ctx, secret, deadline)
             connection, secret = _reload(ctx, integration, connection)
             continue
-        if not wanted and secret.failure is not None and secret.failure.next_at > now:
+        if not wanted and _is_resting(secret, now):
             _serve_or_refuse(integration, connection, secret, now, 424, forced=forced)
             return connection, secret
         from keystow.refresh import engine
@@ -186,6 +186,12 @@ def _fresh(
     if is_valid(secret.expires_at, now):
         return connection, secret
     raise _in_progress(secret, now)
+
+
+def _is_resting(secret: StoredSecret, now: int) -> bool:
+    """Return whether nothing should be tried now: a dead grant, or a failure of a moment ago."""
+    failure = secret.failure
+    return failure is not None and (failure.kind == "terminal" or failure.next_at > now)
 
 
 def _forced_lately(secret: StoredSecret, now: int) -> bool:

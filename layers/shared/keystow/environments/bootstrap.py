@@ -11,13 +11,12 @@ from keystow.store.operations import NEW
 
 if TYPE_CHECKING:
     from keystow.context import Context
-    from keystow.store import Operation
 
 NAME_FORMAT: Final = re.compile(r"[a-z0-9_-]{1,255}")
 KEY_NAME: Final = "Default - full access"
 ACCOUNT_KEY_NAME: Final = "Account"
-# A transaction holds 100 writes; an environment takes four of them.
-MOST_ENVIRONMENTS: Final = 20
+# A transaction holds 100 writes; an environment takes five of them.
+MOST_ENVIRONMENTS: Final = 19
 
 
 def bootstrap(ctx: Context) -> dict[str, Any]:
@@ -34,38 +33,38 @@ def bootstrap(ctx: Context) -> dict[str, Any]:
     marker = tables.environment_settings(keys.ACCOUNT)
     if ctx.store.get(marker) is not None:
         return done_already(ctx)
+    names = environment_names(ctx.settings.environment_names)
     now = int(ctx.clock.now() * 1000)
-    writes: list[Operation] = [Put(marker, {"created_at": now}, NEW)]
-    _, account_key, account_writes = keys.new_key(
-        ctx, keys.ACCOUNT, ACCOUNT_KEY_NAME, keys.ACCOUNT_SCOPES
-    )
-    writes += account_writes
-    made: list[dict[str, Any]] = []
-    for name in environment_names(ctx.settings.environment_names):
+    _, account_key, writes = keys.new_key(ctx, keys.ACCOUNT, ACCOUNT_KEY_NAME, keys.ACCOUNT_SCOPES)
+    writes.insert(0, Put(marker, {"created_at": now}, NEW))
+    made: dict[int, dict[str, Any]] = {}
+    while len(made) < len(names):
+        name = names[len(made)]
         environment, signing_key, environment_writes = service.new_environment(
             ctx, name, is_production=name == service.PRODUCTION
         )
+        if environment.number in made:
+            continue  # drawn twice in this millisecond
         _, secret_key, key_writes = keys.new_key(
             ctx, environment.id, KEY_NAME, keys.ENVIRONMENT_SCOPES
         )
         writes += [*environment_writes, *key_writes]
-        made.append(
-            {
-                "environment": name,
-                "environment_id": environment.number,
-                "uuid": environment.uuid,
-                "secret_key": secret_key.reveal(),
-                "public_key": environment.public_key,
-                "webhook_signing_key": signing_key.reveal(),
-            }
-        )
+        made[environment.number] = {
+            "environment": name,
+            "environment_id": environment.number,
+            "uuid": environment.uuid,
+            "secret_key": secret_key.reveal(),
+            "public_key": environment.public_key,
+            "webhook_signing_key": signing_key.reveal(),
+        }
     try:
         ctx.store.transact(writes)
     except ConditionFailed:
         return done_already(ctx)
+    environments = list(made.values())
     shown = ("environment", "secret_key", "public_key", "webhook_signing_key")
-    first = {name: made[0][name] for name in shown}
-    return {**first, "account_key": account_key.reveal(), "environments": made}
+    first = {name: environments[0][name] for name in shown}
+    return {**first, "account_key": account_key.reveal(), "environments": environments}
 
 
 def done_already(ctx: Context) -> dict[str, Any]:

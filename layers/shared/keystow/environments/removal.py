@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from keystow.environments import keys
+from keystow.environments.service import number_claim
 from keystow.errors import ApiError
 from keystow.integrations.removal import remove_rows
 from keystow.store import ConditionFailed, Delete, Equals, Key, Update, tables
@@ -61,14 +62,10 @@ def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL)
             headers={"retry-after": "1"},
         )
     _remove_registry_rows(ctx, environment)
-    ctx.store.transact(
-        [
-            Delete(environment.key),
-            Delete(
-                tables.environment_name(environment.name), Equals("environment", environment.id)
-            ),
-        ]
-    )
+    name = tables.environment_name(environment.name)
+    number = number_claim(environment.number)
+    owned = Equals("environment", environment.id)
+    ctx.store.transact([Delete(environment.key), Delete(name, owned), Delete(number, owned)])
 
 
 def _destroy_data_keys(ctx: Context, environment: Environment) -> None:

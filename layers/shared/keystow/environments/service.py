@@ -12,7 +12,7 @@ from keystow.environments import keys
 from keystow.errors import ApiError
 from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
 from keystow.secret import Secret
-from keystow.store import ConditionFailed, Equals, Put, TransactionConflict, Update, tables
+from keystow.store import ConditionFailed, Equals, Key, Put, TransactionConflict, Update, tables
 from keystow.store.operations import NEW, THERE, All, Missing
 from keystow.store.store import pages
 
@@ -52,12 +52,16 @@ def claims(ctx: Context) -> list[Item]:
 
 def by_number(ctx: Context, number: int) -> Environment:
     """Return an environment by the id that the API shows, also one being removed. Raises 404."""
-    for claim in claims(ctx):
-        if claim["number"] == number:
-            item = ctx.store.get(tables.environment_settings(claim["environment"]))
-            if item is not None:
-                return Environment.from_item(item)
-    raise ApiError("not_found", "There is no such environment")
+    claim = ctx.store.get(number_claim(number))
+    item = claim and ctx.store.get(tables.environment_settings(claim["environment"]))
+    if not item:
+        raise ApiError("not_found", "There is no such environment")
+    return Environment.from_item(item)
+
+
+def number_claim(number: int) -> Key:
+    """Return the key of the claim on a number: two environments must never answer to one."""
+    return Key(tables.REGISTRY, keys.ACCOUNT, f"environment_number#{number}")
 
 
 def new_environment(
@@ -81,6 +85,7 @@ def new_environment(
     claim = {"environment": environment.id, "number": environment.number}
     writes: list[Operation] = [
         Put(tables.environment_name(name), claim, NEW),
+        Put(number_claim(environment.number), claim, NEW),
         Put(environment.key, environment.as_item(), NEW),
     ]
     return environment, Secret(signing_key), writes
@@ -98,14 +103,18 @@ def create(
         raise ApiError("resource_capped", f"An account has at most {MAX_ENVIRONMENTS} environments")
     if ctx.store.get(tables.environment_name(name)) is not None:
         raise ApiError("conflict", "Environment already exists")
-    environment, _, writes = new_environment(
-        ctx, name, is_production=is_production, callback_url=callback_url
-    )
-    try:
-        ctx.store.transact(writes)
-    except ConditionFailed:
-        raise ApiError("conflict", "Environment already exists") from None
-    return environment
+    for _ in range(_ATTEMPTS):
+        environment, _, writes = new_environment(
+            ctx, name, is_production=is_production, callback_url=callback_url
+        )
+        try:
+            ctx.store.transact(writes)
+        except ConditionFailed as failure:
+            if 0 in failure.failed:
+                raise ApiError("conflict", "Environment already exists") from None
+            continue  # the number was drawn before in this millisecond
+        return environment
+    raise TransactionConflict("no free number")
 
 
 def write_webhooks(ctx: Context, environment: str, webhooks: WebhookSettings) -> WebhookSettings:
@@ -184,6 +193,8 @@ def create_key(
         if len(there) >= MAX_KEYS:
             raise ApiError("resource_capped", f"An environment has at most {MAX_KEYS} API keys")
         key, text, writes = keys.new_key(ctx, environment, display_name, scopes)
+        if any(key.number == other.number for other in there):
+            continue  # the number was drawn before in this millisecond
         unchanged = All((Missing("deleting"), _same(item, "keys_revision")))
         guard = Update(settings, add={"keys_revision": 1}, condition=unchanged)
         try:

@@ -101,9 +101,7 @@ class _Reply:
         return self.status is not None and self.status in _OK
 
 
-def deliver(
-    ctx: Context, event_id: str, endpoint: int, attempt: int
-) -> Outcome:
+def deliver(ctx: Context, event_id: str, endpoint: int, attempt: int) -> Outcome:
     """Make one attempt to deliver an event to one of its endpoints.
 
     Args:

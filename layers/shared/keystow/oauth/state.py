@@ -107,7 +107,7 @@ def is_bound(
         secure: see :func:`cookie_name`; only the name that was set is looked at.
     """
     given = hash_of(cookies.get(cookie_name(state_hash, secure=secure), ""))
-    return bool(binding_hash) and compare_digest(given, binding_hash)
+    return compare_digest(given, binding_hash)
 
 
 def _attributes(*, secure: bool) -> str:

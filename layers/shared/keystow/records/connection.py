@@ -198,7 +198,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class StoredSecret:
-    """The sealed credential of a connection, with what a refresher needs to know without opening it.
+    """The sealed credential of a connection, and what a refresher must know without opening it.
 
     ``generation`` changes with every authorization, ``version`` with every refresh, ``fence`` with
     every lease. Times are milliseconds since the epoch; ``expires_at`` is the token's.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keystow.events import outbox
@@ -255,8 +255,6 @@ def send_to_queue(
 
 def from_queue(body: dict[str, Any]) -> tuple[StoredSecret, StoredSecret]:
     """Return the credential before and after of a queued commit. Raises KeyError, ValueError."""
-    from dataclasses import replace
-
     item = {**_unportable(body["item"]), "pk": body["pk"], "sk": tables.CONNECTION_SECRET}
     after = StoredSecret.from_item(item)
     before = replace(after, version=body["before"]["version"], fence=body["before"]["fence"])

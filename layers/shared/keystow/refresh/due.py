@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Final
 
 from keystow.store.tables import DUE_SHARDS
@@ -50,8 +51,6 @@ def next_due(
 
 def shard_of(connection_id: str) -> str:
     """Return the shard of the due index in which a connection stands."""
-    import zlib
-
     return f"due-{zlib.crc32(connection_id.encode()) % DUE_SHARDS:02d}"
 
 

@@ -213,11 +213,9 @@ class _Attempt:
         if self.provider is None or self.integration is None:
             return
         result = revocation.revoke(self.ctx, self.provider, self.integration, sealed)
-        self._note(
-            "info", f"A token of a deleted connection arrived; revoking it: {result.outcome}"
-        )
+        self._note("info", f"A token arrived too late and was revoked: {result.outcome}")
 
-    def _note(self, level: str, text: str) -> None:
+    def _note(self, level: activity.Level, text: str) -> None:
         activity.record(
             self.ctx,
             self.mine.environment,

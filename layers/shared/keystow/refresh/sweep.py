@@ -1,4 +1,4 @@
-"""Finding what is due, and handing it to the queue; what is found costs, what is stored does not."""
+"""Finding what is due and queueing it; the cost grows with what is due, not what is stored."""
 
 from __future__ import annotations
 

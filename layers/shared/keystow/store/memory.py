@@ -42,9 +42,7 @@ _LARGEST_ITEM = 400 * 1024
 _MOST_OPERATIONS = 100
 
 
-def holds(
-    condition: Condition | None, item: Item | None
-) -> bool:
+def holds(condition: Condition | None, item: Item | None) -> bool:
     """Return whether a condition holds of an item (None: there is none), as DynamoDB decides it."""
     found = item or {}
     match condition:

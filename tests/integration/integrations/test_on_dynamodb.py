@@ -1,0 +1,81 @@
+"""The races over claims and revisions once more, on DynamoDB's own conditions (moto)."""
+
+from __future__ import annotations
+
+import pytest
+
+from keystow.environments import bootstrap
+from keystow.integrations import lookup
+from keystow.store import tables
+from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
+from tests.support import make_context, moto_store, run_in_parallel
+
+CLIENT = {"type": "OAUTH2", "client_id": "id", "client_secret": "s"}
+OWN = {
+    "display_name": "Own",
+    "auth_mode": "OAUTH2",
+    "authorization_url": "https://own.example.com/authorize",
+    "token_url": "https://own.example.com/token",
+}
+
+
+@pytest.fixture
+def ctx(monkeypatch, tmp_path):
+    use_catalogue(monkeypatch, tmp_path)
+    with moto_store() as (store, _client):
+        yield make_context(store=store)
+    forget_catalogue()
+
+
+def test_claims_revisions_and_removal_hold_on_dynamodb(ctx):
+    made = bootstrap.bootstrap(ctx)
+    assert bootstrap.bootstrap(ctx)["already_done"] is True
+    key = made["secret_key"]
+
+    def send(method, path, body=None):
+        route = "/integrations" if path == "/integrations" else "/integrations/{uniqueKey}"
+        return call(ctx, "manage_integrations", f"{method} {route}", path, key=key, body=body)
+
+    def provider(method, body=None):
+        route = f"{method} /providers/{{provider}}"
+        return call(ctx, "manage_providers", route, "/providers/own", key=key, body=body)
+
+    assert provider("PUT", OWN).status == 201
+    body = {"provider": "own", "unique_key": "x", "credentials": CLIENT}
+    answers = run_in_parallel(10, lambda _: send("POST", "/integrations", body))
+    assert sorted(answer.status for answer in answers) == [200] + [400] * 9
+
+    changes = [{"display_name": "New"}, {"forward_webhooks": False}, {"custom": {"a": "b"}}]
+    answers = run_in_parallel(3, lambda n: send("PATCH", "/integrations/x", changes[n]))
+    assert [answer.status for answer in answers] == [200] * 3
+    environment = ctx.store.get(tables.environment_name("dev"))["environment"]
+    found = lookup.by_unique_key(ctx, environment, "x", fresh=True)
+    assert (found.display_name, found.forward_webhooks) == ("New", False)
+    assert found.secrets(ctx.vault).custom.reveal() == {"a": "b"}
+
+    assert send("PATCH", "/integrations/x", {"unique_key": "y"}).status == 200
+    assert provider("PUT", {**OWN, "display_name": "Other"}).status == 200
+    assert provider("DELETE").code == "provider_in_use"
+    assert send("DELETE", "/integrations/y").status == 200
+    assert provider("DELETE").status == 200
+    assert provider("DELETE").code == "not_found"
+
+
+def test_environments_live_and_die_on_dynamodb(ctx):
+    made = bootstrap.bootstrap(ctx)
+
+    def send(method, path, body=None, key=made["account_key"]):
+        route = "/environments/{environmentId}" if path.startswith("/environments/") else path
+        function = "manage_environment"
+        return call(ctx, function, f"{method} {route}", path, key=key, body=body)
+
+    number = send("POST", "/environments", {"name": "staging"}).data["id"]
+    body = {"environment_id": number, "display_name": "k"}
+    secret = send("POST", "/environment/api-keys", body).data["secret"]
+    url = {"primary_url": "https://hooks.example.com"}
+    assert send("PUT", "/environment/webhook-settings", url, secret).status == 200
+    assert send("POST", "/environment/webhook-signing-key/rotate", None, secret).status == 200
+    assert send("POST", "/environment/webhook-signing-key/rotate", None, secret).status == 200
+    assert send("DELETE", f"/environments/{number}").status == 204
+    assert send("GET", "/environment-variables", None, secret).status == 401
+    assert send("POST", "/environments", {"name": "staging"}).status == 200

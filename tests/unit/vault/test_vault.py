@@ -1,0 +1,206 @@
+"""The vault opens what it sealed, where it was sealed for, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystow.store import Update, tables
+from keystow.vault import Envelope, Purpose, Vault, VaultError, VaultUnavailable
+from keystow.vault.kms import KmsError, KmsKeyWrapper
+from keystow.vault.vault import CACHE_SECONDS
+from tests.support import CountingRandom, FakeKms, make_context, run_in_parallel
+
+BINDING = ("integration", "c1", "connection#secret", "g1", "1")
+
+
+def sealed(ctx: Any, text: bytes = b"secret") -> Envelope:
+    found = ctx.vault.seal(Purpose.CREDENTIAL, "env1", BINDING, text)
+    assert isinstance(found, Envelope)
+    return found
+
+
+def test_what_is_sealed_opens() -> None:
+    ctx = make_context()
+    envelope = Envelope.from_item(sealed(ctx, b"secret").as_item())
+
+    assert ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"secret"
+
+
+@given(st.binary(max_size=2000))
+def test_no_plaintext_shows_in_its_envelope(plaintext: bytes) -> None:
+    envelope = sealed(make_context(), plaintext)
+
+    assert len(envelope.ciphertext) == len(plaintext) + 16
+    if len(plaintext) > 4:
+        assert plaintext not in envelope.ciphertext
+
+
+@pytest.mark.parametrize(
+    ("environment", "binding"),
+    [
+        ("env2", BINDING),
+        ("env1", ("integration", "c2", "connection#secret", "g1", "1")),
+        ("env1", ("integration", "c1", "connection#secret", "g2", "1")),
+        ("env1", ("integration", "c1", "connection#secret", "g1", "2")),
+        ("env1", ("integrationc1", "", "connection#secret", "g1", "1")),
+        ("env1", BINDING[:-1]),
+    ],
+)
+def test_an_envelope_moved_elsewhere_does_not_open(
+    environment: str, binding: tuple[str, ...]
+) -> None:
+    ctx = make_context()
+    envelope = sealed(ctx)
+    ctx.vault.seal(Purpose.CREDENTIAL, "env2", BINDING, b"so that env2 has a data key")
+
+    with pytest.raises(VaultError):
+        ctx.vault.open(Purpose.CREDENTIAL, environment, binding, envelope)
+
+
+def test_an_envelope_does_not_open_for_another_purpose() -> None:
+    ctx = make_context()
+
+    with pytest.raises(VaultError):
+        ctx.vault.open(Purpose.SIGNING, "env1", BINDING, sealed(ctx))
+
+
+@pytest.mark.parametrize("part", ["nonce", "ciphertext"])
+def test_an_altered_envelope_does_not_open(part: str) -> None:
+    ctx = make_context()
+    envelope = sealed(ctx)
+    value = bytearray(getattr(envelope, part))
+    value[-1] ^= 1
+    changes: dict[str, Any] = {part: bytes(value)}
+
+    with pytest.raises(VaultError):
+        ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, replace(envelope, **changes))
+
+
+@pytest.mark.parametrize("found", [None, "text", {}, {"f": 2, "k": "x", "n": b"", "c": b""}])
+def test_what_is_no_envelope_is_refused(found: Any) -> None:
+    with pytest.raises(VaultError):
+        Envelope.from_item(found)
+
+
+def test_no_nonce_is_used_twice() -> None:
+    ctx = make_context()
+
+    nonces = {sealed(ctx).nonce for _ in range(200)}
+
+    assert len(nonces) == 200
+    assert {len(nonce) for nonce in nonces} == {12}
+
+
+def test_one_data_key_serves_a_day_and_an_environment() -> None:
+    ctx: Any = make_context()
+    sealed(ctx)
+    sealed(ctx)
+    ctx.vault.seal(Purpose.CREDENTIAL, "env2", BINDING, b"x")
+    ctx.vault.seal(Purpose.SIGNING, "env1", BINDING, b"x")
+    ctx.clock.advance(86_400)
+    tomorrow = sealed(ctx)
+
+    assert ctx.kms.generated == 4
+    assert tomorrow.data_key == "credential-20260102"
+
+
+def test_workers_share_the_data_key_of_the_first() -> None:
+    ctx: Any = make_context()
+
+    def work(number: int) -> Envelope:
+        vault = Vault(ctx.store, ctx.kms, ctx.clock, CountingRandom(str(number)))
+        return vault.seal(Purpose.CREDENTIAL, "env1", BINDING, b"secret")
+
+    envelopes = run_in_parallel(8, work)
+
+    opened = [ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, each) for each in envelopes]
+    assert opened == [b"secret"] * 8
+    stored = [row for row in ctx.store.everything()["registry"] if "wrapped" in row]
+    assert len(stored) == 1
+
+
+def test_a_warm_vault_asks_kms_nothing() -> None:
+    ctx: Any = make_context()
+    envelope = sealed(ctx)
+
+    ctx.clock.advance(CACHE_SECONDS - 1)
+    ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope)
+
+    assert (ctx.kms.generated, ctx.kms.unwrapped) == (1, 0)
+
+
+def test_an_unwrapped_data_key_is_forgotten_after_five_minutes() -> None:
+    ctx: Any = make_context()
+    envelope = sealed(ctx)
+    ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope)
+
+    ctx.clock.advance(CACHE_SECONDS)
+    ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope)
+
+    assert ctx.kms.unwrapped == 1
+
+
+def test_unwrapped_data_keys_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keystow.vault.vault.CACHE_KEYS", 3)
+    ctx = make_context()
+
+    for number in range(10):
+        ctx.vault.seal(Purpose.CREDENTIAL, f"env{number}", BINDING, b"x")
+
+    assert len(ctx.vault._cache) == 3
+
+
+def test_kms_is_given_environment_and_purpose() -> None:
+    ctx: Any = make_context()
+    seen: list[dict[str, str]] = []
+
+    class Noting(FakeKms):
+        def generate(self, context: Any) -> tuple[bytes, bytes]:
+            seen.append(dict(context))
+            return super().generate(context)
+
+    vault = Vault(ctx.store, Noting(), ctx.clock, ctx.random)
+    vault.seal(Purpose.SESSION, "env1", BINDING, b"x")
+
+    assert seen == [{"keystow:environment": "env1", "keystow:purpose": "session"}]
+
+
+@pytest.mark.parametrize(("passing", "expected"), [(True, VaultUnavailable), (False, VaultError)])
+def test_kms_refusing_is_told_from_kms_being_away(passing: bool, expected: type[Exception]) -> None:
+    ctx: Any = make_context()
+    ctx.kms.failure = KmsError("x", passing=passing)
+
+    with pytest.raises(expected):
+        sealed(ctx)
+
+
+def test_destroying_a_data_key_destroys_what_it_sealed() -> None:
+    ctx: Any = make_context()
+    envelope = sealed(ctx)
+
+    ctx.store.update(Update(tables.data_key("env1", envelope.data_key), remove=("wrapped",)))
+    ctx.clock.advance(CACHE_SECONDS)
+
+    with pytest.raises(VaultError):
+        ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope)
+
+
+def test_it_works_with_kms_itself() -> None:
+    import botocore.session
+    from moto import mock_aws
+
+    with mock_aws():
+        session = botocore.session.get_session()
+        session.set_credentials("testing", "testing")
+        client = session.create_client("kms", region_name="eu-central-1")
+        key_id = client.create_key()["KeyMetadata"]["KeyId"]
+        ctx = make_context(kms=KmsKeyWrapper(client, key_id))
+        envelope = sealed(ctx)
+        fresh = Vault(ctx.store, KmsKeyWrapper(client, key_id), ctx.clock, ctx.random)
+
+        assert fresh.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"secret"
