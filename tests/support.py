@@ -99,7 +99,7 @@ class FakeKms:
 
     Attributes:
         generated, unwrapped: how often it was asked.
-        failure: raised by every call while set (``KmsError("ThrottlingException", passing=True)``).
+        failure: raised by every call while set (``KmsError("ThrottlingException")``).
     """
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class FakeKms:
             self.unwrapped += 1
             plain, bound = self._keys.get(bytes(wrapped), (b"", {}))
             if bound != dict(context):
-                raise KmsError("InvalidCiphertextException", passing=False)
+                raise KmsError("InvalidCiphertextException", altered=True)
             return plain
 
 

@@ -88,7 +88,6 @@ class Switchboard:
 
 def json_answer(value: dict[str, Any], status: int) -> Response:
     """Return JSON with a status."""
-
     return Response(json.dumps(value), status=status, content_type="application/json")
 
 
@@ -108,7 +107,6 @@ def early_fault(on: Faults) -> Response | None:
 
 def late_fault(on: Faults, response: Response) -> Response:
     """Return what becomes of a good answer after the tokens were rotated."""
-
     body = response.get_json(silent=True)
     if response.status_code != 200 or not isinstance(body, dict):  # noqa: PLR2004
         return response
@@ -141,7 +139,6 @@ def _drip(text: str) -> Iterator[str]:
 
 def cut_the_line() -> None:
     """Close the connection under the answer, which then never arrives."""
-
     line = request.environ.get("werkzeug.socket")
     if isinstance(line, socket.socket):
         with contextlib.suppress(OSError):

@@ -22,7 +22,6 @@ class PkceS256(CodeChallenge):  # type: ignore[misc]  # authlib has no types
 
     def validate_code_challenge(self, grant: Any, redirect_uri: str) -> None:
         """Refuse a request without a challenge, or with another method."""
-
         data = grant.request.payload.data
         if not data.get("code_challenge"):
             raise InvalidRequestError("Missing 'code_challenge'")
@@ -50,7 +49,6 @@ def token_generator(access_life_s: float) -> Any:
 
 def save_token(store: Store, token: dict[str, Any], asked: Any, access_life_s: float) -> None:
     """Remember a new pair by its hashes, in the family of the approval it descends from."""
-
     code, old = getattr(asked, "authorization_code", None), getattr(asked, "refresh_token", None)
     family = old.family if isinstance(old, Token) else store.new_family()
     if isinstance(code, Code):

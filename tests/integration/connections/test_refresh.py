@@ -340,7 +340,7 @@ def test_a_claim_whose_answer_was_lost_is_recognized_as_ones_own(world: World) -
 
 def test_kms_away_before_the_request_leaves_the_refresh_token_unused(world: World) -> None:
     world.ctx.clock.advance(400)  # nothing cached any more
-    world.ctx.kms.failure = KmsError("ThrottlingException", passing=True)
+    world.ctx.kms.failure = KmsError("ThrottlingException")
     found = world.read()
     assert (found.status, found.code) == (503, "temporarily_unavailable")
     assert world.provider.requests == []

@@ -529,7 +529,7 @@ def test_nothing_is_sent_while_kms_is_away_and_no_attempt_is_spent() -> None:
     ctx: Any = make_context(egress=FakeEgress(200))
     event_id = written_event(ctx)
     ctx.clock.advance(301)  # the data key leaves the memory
-    ctx.kms.failure = KmsError("ThrottlingException", passing=True)
+    ctx.kms.failure = KmsError("ThrottlingException")
 
     with pytest.raises(VaultUnavailable):
         delivery.deliver(ctx, event_id, 0, 1)
@@ -544,7 +544,7 @@ def test_nothing_is_ever_sent_unsigned() -> None:
     ctx: Any = make_context(egress=FakeEgress(200))
     event_id = written_event(ctx)
     ctx.clock.advance(301)
-    ctx.kms.failure = KmsError("AccessDeniedException", passing=False)
+    ctx.kms.failure = KmsError("InvalidCiphertextException", altered=True)
 
     outcome = delivery.deliver(ctx, event_id, 0, 1)
 

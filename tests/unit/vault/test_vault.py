@@ -170,10 +170,20 @@ def test_kms_is_given_environment_and_purpose() -> None:
     assert seen == [{"keystow:environment": "env1", "keystow:purpose": "session"}]
 
 
-@pytest.mark.parametrize(("passing", "expected"), [(True, VaultUnavailable), (False, VaultError)])
-def test_kms_refusing_is_told_from_kms_being_away(passing: bool, expected: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("code", "altered", "expected"),
+    [
+        ("ThrottlingException", False, VaultUnavailable),
+        ("AccessDeniedException", False, VaultUnavailable),
+        ("DisabledException", False, VaultUnavailable),
+        ("InvalidCiphertextException", True, VaultError),
+    ],
+)
+def test_a_broken_data_key_is_told_from_kms_being_away_or_refusing(
+    code: str, altered: bool, expected: type[Exception]
+) -> None:
     ctx: Any = make_context()
-    ctx.kms.failure = KmsError("x", passing=passing)
+    ctx.kms.failure = KmsError(code, altered=altered)
 
     with pytest.raises(expected):
         sealed(ctx)

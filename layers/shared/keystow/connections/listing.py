@@ -175,10 +175,12 @@ def _read_cursor(cursor: str | None) -> tuple[str, str] | None:
         return None
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        created, pk = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if not isinstance(created, str) or not isinstance(pk, str) or not created or not pk:
-            raise TypeError
-    except (ValueError, TypeError):
-        issue = Issue("invalid_format", "not a cursor of this endpoint", ("cursor",))
-        raise ApiError("invalid_query_params", issues=[issue]) from None
-    return created, pk
+        found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, RecursionError):
+        found = None
+    match found:
+        case [str(created), str(pk)] if created and pk:
+            return created, pk
+        case _:
+            issue = Issue("invalid_format", "not a cursor of this endpoint", ("cursor",))
+            raise ApiError("invalid_query_params", issues=[issue])

@@ -68,10 +68,7 @@ def lambda_handler_for(
 def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Response:
     """Return the response of a request; every error becomes the envelope of the contract."""
     try:
-        handler = routes.get(request.route) or routes.get("$default")
-        if handler is None:
-            raise ApiError("not_found", "There is no such route")
-        response = handler(ctx, request)
+        response = (routes.get(request.route) or _no_route)(ctx, request)
     except ApiError as error:
         response = error_response(error)
     except ItemTooLarge:
@@ -104,6 +101,10 @@ def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Res
     return Response(
         response.status, response.body, {**BASE_HEADERS, **response.headers}, response.cookies
     )
+
+
+def _no_route(_ctx: Context, _request: Request) -> Response:
+    raise ApiError("not_found", "There is no such route")
 
 
 def error_response(error: ApiError) -> Response:

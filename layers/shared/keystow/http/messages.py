@@ -54,7 +54,11 @@ class Request:
         if not self.body.strip():
             return _NO_BODY
         try:
-            return json.loads(self.body, parse_constant=_refuse_constant)
+            found = json.loads(self.body, parse_constant=_refuse_constant)
+            if b"\\u" in self.body:
+                # Half of a surrogate pair is no character; no table and no answer could hold it.
+                json.dumps(found, ensure_ascii=False).encode()
+            return found
         except (ValueError, RecursionError):
             raise ApiError("invalid_json", "The body is not valid JSON") from None
 

@@ -9,13 +9,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PASSING = {
-    "ThrottlingException",
-    "LimitExceededException",
-    "KMSInternalException",
-    "DependencyTimeoutException",
-    "KeyUnavailableException",
-}
+# The wrapped key is not what it was, or not of this context. Everything else (throttled, denied,
+# key disabled) says nothing about it and can be mended without its owner.
+_ALTERED = {"InvalidCiphertextException", "IncorrectKeyException"}
 
 
 class KeyWrapper(Protocol):
@@ -35,13 +31,13 @@ class KmsError(Exception):
 
     Args:
         code: KMS's own error code.
-        passing: whether asking again later may help (throttling, an outage).
+        altered: whether the wrapped key itself is the fault, so that asking again cannot help.
     """
 
-    def __init__(self, code: str, *, passing: bool) -> None:
+    def __init__(self, code: str, *, altered: bool = False) -> None:
         super().__init__(code)
         self.code = code
-        self.passing = passing
+        self.altered = altered
 
 
 class KmsKeyWrapper:
@@ -80,7 +76,6 @@ class KmsKeyWrapper:
             return getattr(self._client, name)(**request)
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-            raise KmsError(code, passing=code in _PASSING or status >= 500) from error  # noqa: PLR2004
+            raise KmsError(code, altered=code in _ALTERED) from error
         except BotoCoreError as error:
-            raise KmsError(type(error).__name__, passing=True) from error
+            raise KmsError(type(error).__name__) from error

@@ -149,9 +149,9 @@ class Vault:
         try:
             plain = self._load_or_make(environment, key_id, context, create=create)
         except KmsError as error:
-            if error.passing:
-                raise VaultUnavailable(error.code) from error
-            raise VaultError(f"KMS refused: {error.code}") from error
+            if error.altered:
+                raise VaultError(f"KMS refused: {error.code}") from error
+            raise VaultUnavailable(error.code) from error
         with self._lock:
             self._cache[(environment, key_id)] = (plain, self._clock.now() + CACHE_SECONDS)
             while len(self._cache) > CACHE_KEYS:
