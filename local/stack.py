@@ -23,6 +23,7 @@ from local.invoker import Invoker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = PROJECT / ".local"
@@ -127,20 +128,27 @@ class LocalStack:
         from local.gateway import Gateway
         from local.routing import Router
 
-        info: Any = self.info  # the demo's protocol has settable attributes
+        shown = demo.create_app(self.info)
+
+        class Server(uvicorn.Server):
+            """Ends the demo's open event streams first, which would hold up the shutdown."""
+
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                shown.stop()
+                super().handle_exit(sig, frame)
 
         def finish() -> None:
             _wait_for(self.info.api_url)
             _wait_for(self.info.demo_provider_url)
             try:
-                demo.register(info)
+                demo.register(self.info)
             except Exception as error:  # noqa: BLE001 - the API is of use without the demo
                 print(f"The demo could not be set up: {error}", file=sys.stderr)
             on_ready()
 
         router = Router(template.routes(self._template))
         finisher = threading.Thread(target=finish, daemon=True, name="finish")
-        gateway = Gateway(router, self._invoker, finisher.start, demo.create_app(info))
+        gateway = Gateway(router, self._invoker, finisher.start, shown)
         config = uvicorn.Config(
             gateway,
             access_log=False,
@@ -151,7 +159,7 @@ class LocalStack:
             proxy_headers=False,
             server_header=False,
         )
-        uvicorn.Server(config).run(sockets=[self._socket])
+        Server(config).run(sockets=[self._socket])
 
     def _deploy(self, url: str) -> bool:
         archives = {

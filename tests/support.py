@@ -424,7 +424,12 @@ def create_tables(client: Any) -> None:
 
 @contextmanager
 def moto_store() -> Iterator[tuple[DynamoStore, Any]]:
-    """Yield a DynamoStore on moto's tables, and the botocore client below it."""
+    """Yield a DynamoStore on moto's tables, and the botocore client below it.
+
+    moto decides a condition and writes in two steps that other threads can come between, which
+    DynamoDB never does; so calls are let in one at a time. What threads do between calls stays
+    free.
+    """
     import botocore.session
     from moto import mock_aws
 
@@ -433,4 +438,12 @@ def moto_store() -> Iterator[tuple[DynamoStore, Any]]:
         session.set_credentials("testing", "testing")
         client = session.create_client("dynamodb", region_name="eu-central-1")
         create_tables(client)
+        one_at_a_time = threading.Lock()
+        call = client._make_api_call
+
+        def in_turn(operation: str, parameters: Any) -> Any:
+            with one_at_a_time:
+                return call(operation, parameters)
+
+        client._make_api_call = in_turn
         yield DynamoStore(client, TABLE_NAMES), client

@@ -8,9 +8,9 @@ from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.http.urls import connect_ui_url
-from keystow.http.validation import body_of
 from keystow.sessions import service
 from keystow.sessions.requests import ReconnectBody, SessionBody
+from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context

@@ -10,7 +10,7 @@ from keystow.connections.requests import ImportBody
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
-from keystow.http.validation import body_of
+from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context

@@ -9,7 +9,7 @@ from keystow.errors import ApiError, Issue
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
-from keystow.integrations import providers
+from keystow.registry import providers
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider

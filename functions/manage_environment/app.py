@@ -17,8 +17,8 @@ from keystow.errors import ApiError, Issue
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
-from keystow.http.validation import body_of
 from keystow.records.environment import WebhookSettings
+from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context

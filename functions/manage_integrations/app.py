@@ -9,9 +9,10 @@ from keystow.errors import ApiError, Issue
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
-from keystow.http.validation import body_of, validated
-from keystow.integrations import lookup, providers, service
+from keystow.integrations import service
 from keystow.integrations.requests import CreateIntegration, UniqueKeyParam, UpdateIntegration
+from keystow.registry import integrations, providers
+from keystow.validation import body_of, validated
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -29,7 +30,7 @@ def list_integrations(ctx: Context, request: Request) -> Response:
     principal = auth.session_or_secret_key(ctx, request, *LIST)
     request.refuse_query()
     environment = principal.environment
-    found = lookup.list_all(ctx, environment)
+    found = integrations.list_all(ctx, environment)
     allowed = principal.session.allowed_integrations if principal.session else None
     if allowed is not None:
         found = [integration for integration in found if integration.unique_key in allowed]

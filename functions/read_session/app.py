@@ -9,9 +9,9 @@ from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.http.urls import telemetry_cors
-from keystow.http.validation import body_of
 from keystow.sessions import service, tokens
 from keystow.sessions.requests import TelemetryBody
+from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context

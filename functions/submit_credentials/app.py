@@ -14,8 +14,8 @@ from keystow.authorization.typed import (
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
-from keystow.http.validation import body_of
 from keystow.secret import Secret
+from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context

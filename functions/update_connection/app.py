@@ -10,7 +10,7 @@ from keystow.errors import ApiError, invalid
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
-from keystow.http.validation import body_of, validated
+from keystow.validation import body_of, validated
 
 if TYPE_CHECKING:
     from keystow.context import Context

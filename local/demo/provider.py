@@ -106,7 +106,8 @@ def create_provider(  # noqa: C901, PLR0915 - one small closure per endpoint rea
     @app.after_request
     def harden(response: Response) -> Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        # With no-referrer browsers say "Origin: null" on the consent form itself.
+        response.headers["Referrer-Policy"] = "same-origin"
         response.headers["Cache-Control"] = "no-store"
         allowed = " ".join(("'self'", *getattr(g, "form_targets", ())))
         response.headers["Content-Security-Policy"] = (

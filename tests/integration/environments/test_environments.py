@@ -69,7 +69,7 @@ def test_the_first_keys_are_answered_once_and_stored_only_as_hashes(api):
     assert "key" not in " ".join(again)
     assert repr(api.ctx.store.everything()) == stored
     dev = service.find(api.ctx, api.dev)
-    assert dev.open_signing_key(api.ctx.vault).reveal() == made["webhook_signing_key"]
+    assert dev.signing_keys(api.ctx.vault, 0)[0].reveal() == made["webhook_signing_key"]
     assert (dev.is_production, made["public_key"]) == (False, dev.public_key)
 
 
@@ -193,7 +193,7 @@ def test_of_two_rotations_at_once_each_answered_key_is_a_valid_one(api):
     assert {answer.status for answer in answers} <= {200, 409}
     answered = {a.data["webhook_signing_key"] for a in answers if a.status == 200}
     environment = service.find(api.ctx, api.dev)
-    assert environment.open_signing_key(api.ctx.vault).reveal() in answered
+    assert environment.signing_keys(api.ctx.vault, 0)[0].reveal() in answered
 
 
 def test_a_key_of_an_environment_reaches_neither_account_nor_other_environments(api):

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from keystow import ids
-from keystow.integrations import lookup, removal
+from keystow.integrations import removal
 from keystow.records.connection import created_order, integration_partition
 from keystow.records.session import ConnectSession
+from keystow.registry import integrations
 from keystow.sessions import tokens
 from keystow.store import Put, tables
 from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
@@ -43,7 +44,7 @@ def create(api, **body):
 
 
 def connect(api, unique_key: str, connection_id: str = "c1") -> None:
-    found = lookup.by_unique_key(api.ctx, api.environment, unique_key, fresh=True)
+    found = integrations.by_unique_key(api.ctx, api.environment, unique_key, fresh=True)
     place = tables.connection(api.environment, found.id, connection_id)
     partition = integration_partition(api.environment, found.id)
     item = {
@@ -246,7 +247,7 @@ def test_a_session_sees_what_it_allows(api):
 
 def test_an_integration_whose_provider_vanished_is_still_listed(api):
     create(api, provider="airtable-pat", unique_key="a")
-    found = lookup.by_unique_key(api.ctx, api.environment, "a")
+    found = integrations.by_unique_key(api.ctx, api.environment, "a")
     api.ctx.store.put(Put(found.key, replace(found, provider="gone").as_item()))
     shown = api.send("GET", "/integrations").data
     assert [(each["provider"], each["display_name"]) for each in shown] == [("gone", "gone")]
@@ -298,7 +299,7 @@ def test_parallel_patches_lose_nothing(api):
         len(changes), lambda n: api.send("PATCH", "/integrations/x", changes[n])
     )
     assert [answer.status for answer in answers] == [200] * len(changes)
-    found = lookup.by_unique_key(api.ctx, api.environment, "x", fresh=True)
+    found = integrations.by_unique_key(api.ctx, api.environment, "x", fresh=True)
     assert (found.display_name, found.forward_webhooks, found.client_id) == ("New", False, "new-id")
     assert sorted(found.secrets(api.ctx.vault).custom.reveal()) == [f"name{n}" for n in range(5)]
     assert found.revision == 1 + len(changes)
@@ -330,12 +331,12 @@ def test_a_patch_changes_what_it_names_and_keeps_the_rest(api):
 def test_a_rename_moves_the_claim_and_frees_the_old_key(api):
     create(api, provider="airtable-pat", unique_key="old")
     create(api, provider="airtable-pat", unique_key="taken")
-    before = lookup.by_unique_key(api.ctx, api.environment, "old")
+    before = integrations.by_unique_key(api.ctx, api.environment, "old")
     answer = api.send("PATCH", "/integrations/old", {"unique_key": "taken"})
     assert (answer.status, answer.code, answer.issues) == (400, "invalid_body", [])
     assert api.send("PATCH", "/integrations/old", {"unique_key": "new"}).data["unique_key"] == "new"
     assert api.send("GET", "/integrations/old").status == 404
-    after = lookup.by_unique_key(api.ctx, api.environment, "new")
+    after = integrations.by_unique_key(api.ctx, api.environment, "new")
     assert after.id == before.id
     assert create(api, provider="airtable-pat", unique_key="old").status == 200
 
@@ -359,7 +360,7 @@ def test_deleting_an_integration_removes_its_connections_and_no_others(api):
     assert left == {"c1"}
     assert len(api.ctx.store.everything()["connections"]) == 3
     assert api.send("DELETE", "/integrations/x").code == "not_found"
-    assert lookup.by_unique_key(api.ctx, api.environment, "x") is None
+    assert integrations.by_unique_key(api.ctx, api.environment, "x") is None
     assert create(api, provider="airtable-pat", unique_key="x").status == 200
 
 
@@ -368,11 +369,11 @@ def test_what_one_removal_cannot_finish_the_next_one_does(api, monkeypatch):
     create(api, provider="airtable-pat", unique_key="x")
     for number in range(7):
         connect(api, "x", f"c{number}")
-    found = lookup.by_unique_key(api.ctx, api.environment, "x")
+    found = integrations.by_unique_key(api.ctx, api.environment, "x")
     monkeypatch.setattr(removal, "purge", lambda *_: False)
     api.send("DELETE", "/integrations/x")
     monkeypatch.undo()
-    assert lookup.by_id(api.ctx, api.environment, found.id) is None
+    assert integrations.by_id(api.ctx, api.environment, found.id) is None
     monkeypatch.setattr(removal, "BATCH", 2)
     assert not removal.purge(api.ctx, api.environment, 2)
     assert removal.purge(api.ctx, api.environment, 10)
@@ -382,8 +383,8 @@ def test_what_one_removal_cannot_finish_the_next_one_does(api, monkeypatch):
 def test_a_lookup_is_remembered_for_half_a_minute_and_no_longer(api):
     create(api, provider="airtable-pat", unique_key="x")
     other = make_context(store=api.ctx.store, clock=api.ctx.clock)
-    assert lookup.by_unique_key(other, api.environment, "x") is not None
+    assert integrations.by_unique_key(other, api.environment, "x") is not None
     api.send("DELETE", "/integrations/x")
-    assert lookup.by_unique_key(other, api.environment, "x") is not None
-    assert lookup.by_unique_key(other, api.environment, "x", fresh=True) is None
-    assert lookup.by_unique_key(other, api.environment, "x") is None
+    assert integrations.by_unique_key(other, api.environment, "x") is not None
+    assert integrations.by_unique_key(other, api.environment, "x", fresh=True) is None
+    assert integrations.by_unique_key(other, api.environment, "x") is None

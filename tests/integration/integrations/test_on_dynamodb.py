@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from keystow.environments import bootstrap
-from keystow.integrations import lookup
+from keystow.registry import integrations
 from keystow.store import tables
 from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
 from tests.support import make_context, moto_store, run_in_parallel
@@ -22,7 +24,18 @@ OWN = {
 @pytest.fixture
 def ctx(monkeypatch, tmp_path):
     use_catalogue(monkeypatch, tmp_path)
-    with moto_store() as (store, _client):
+    with moto_store() as (store, client):
+        # moto applies a failing transaction and takes it back, in the sight of everybody else.
+        # DynamoDB's transactions are isolated, so here one call runs at a time; what the functions
+        # do between their calls still interleaves.
+        lock = threading.Lock()
+        send = client._make_api_call
+
+        def one_at_a_time(*request):
+            with lock:
+                return send(*request)
+
+        monkeypatch.setattr(client, "_make_api_call", one_at_a_time)
         yield make_context(store=store)
     forget_catalogue()
 
@@ -49,7 +62,7 @@ def test_claims_revisions_and_removal_hold_on_dynamodb(ctx):
     answers = run_in_parallel(3, lambda n: send("PATCH", "/integrations/x", changes[n]))
     assert [answer.status for answer in answers] == [200] * 3
     environment = ctx.store.get(tables.environment_name("dev"))["environment"]
-    found = lookup.by_unique_key(ctx, environment, "x", fresh=True)
+    found = integrations.by_unique_key(ctx, environment, "x", fresh=True)
     assert (found.display_name, found.forward_webhooks) == ("New", False)
     assert found.secrets(ctx.vault).custom.reveal() == {"a": "b"}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from keystow.integrations import custom, providers
+from keystow.integrations import custom
+from keystow.registry import providers
 from keystow.store import tables
 from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
 from tests.support import make_context, run_in_parallel, seed_environment

@@ -44,7 +44,7 @@ def event(**changes: Any) -> AuthEvent:
 
 def test_the_body_and_signatures_are_those_of_the_contract() -> None:
     body = webhook_body.auth_event(event())
-    headers = webhook_body.signed_headers(Secret(SIGNING_KEY), "evt_1", 1_700_000_000, body)
+    headers = webhook_body.signed_headers([Secret(SIGNING_KEY)], "evt_1", 1_700_000_000, body)
 
     assert body == BODY
     assert headers["x-nango-signature"] == (
@@ -58,7 +58,7 @@ def test_the_body_and_signatures_are_those_of_the_contract() -> None:
 
 def test_a_library_of_standard_webhooks_accepts_the_signature() -> None:
     key = Secret(SIGNING_KEY)
-    headers = webhook_body.signed_headers(key, "evt_1", 1_700_000_000, BODY)
+    headers = webhook_body.signed_headers([key], "evt_1", 1_700_000_000, BODY)
 
     # What such libraries do with the secret and the headers.
     secret = base64.b64decode(webhook_body.standard_secret(key).reveal().removeprefix("whsec_"))
@@ -207,3 +207,14 @@ def test_javascript_makes_the_same_text_of_it() -> None:
     )
 
     assert checked.returncode == 0, checked.stdout.decode() + checked.stderr.decode()
+
+
+def test_while_a_key_is_rotated_both_sign_and_the_older_headers_use_the_new_one() -> None:
+    new, old = Secret("new-key"), Secret("old-key")
+
+    headers = webhook_body.signed_headers([new, old], "evt_1", 1_700_000_000, BODY)
+
+    assert headers["webhook-signature"].split(" ") == [
+        webhook_body.standard_signature(key, "evt_1", 1_700_000_000, BODY) for key in (new, old)
+    ]
+    assert headers["x-nango-hmac-sha256"] == webhook_body.hmac_hex(new, BODY)

@@ -17,11 +17,11 @@ from keystow.authorization.scope import (
 )
 from keystow.connections.save import Draft, failed_event, save
 from keystow.errors import ApiError
-from keystow.http.validation import Body
 from keystow.modes.verification import verify
 from keystow.oauth.errors import TokenError
 from keystow.records.connection import Sealed
 from keystow.secret import Secret
+from keystow.validation import Body
 
 if TYPE_CHECKING:
     from keystow.context import Context

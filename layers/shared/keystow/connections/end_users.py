@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, StringConstraints, model_validator
 
 from keystow.errors import ApiError, Issue
-from keystow.http.validation import Body, Email, is_email, issue_error
 from keystow.records.connection import EndUser
+from keystow.validation import Body, Email, is_email, issue_error
 
 MAX_TAGS = 10
 _TAG_KEY = r"^[a-zA-Z][a-zA-Z0-9_\-./]*$"

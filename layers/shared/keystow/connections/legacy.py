@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from keystow.clock import iso
 from keystow.connections.requests import ImportBody
 from keystow.errors import ApiError
-from keystow.http.validation import validated
 from keystow.registry import integrations, providers
+from keystow.validation import validated
 
 if TYPE_CHECKING:
     from keystow.context import Context

@@ -15,7 +15,7 @@ from pydantic import (
 
 from keystow.clock import iso, parse_iso
 from keystow.connections.end_users import EndUserBody, Tags, WebhookUrl
-from keystow.http.validation import Body, ConnectionId, ProviderConfigKey, issue_error
+from keystow.validation import Body, ConnectionId, ProviderConfigKey, issue_error
 
 TOKEN_MAX = 16_384
 MAX_METADATA_KEYS = 1_000
@@ -177,7 +177,7 @@ class MetadataBody(Body):
 
     connection_id: Annotated[list[str], BeforeValidator(_ids)] = Field(
         default=None,
-        validate_default=True,  # type: ignore[assignment]
+        validate_default=True,
     )
     provider_config_key: ProviderConfigKey
     metadata: Metadata

@@ -18,8 +18,8 @@ from keystow.modes import mode_of
 from keystow.modes.base import expiry_of
 from keystow.records.connection import NO_ENVELOPE, Connection, EndUser, Sealed, StoredSecret
 from keystow.refresh.due import next_due, shard_of
-from keystow.store import ConditionFailed, Equals, Put, tables
-from keystow.store.operations import NEW
+from keystow.store import Check, ConditionFailed, Equals, Put, tables
+from keystow.store.operations import NEW, THERE
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from keystow.store import Condition, Operation
 
 ATTEMPTS: Final = 5
+INTEGRATION_CHECK: Final = 2  # its place among the writes
 
 
 class Keep(Enum):
@@ -85,11 +86,16 @@ def save(ctx: Context, draft: Draft) -> Saved:
         writes: list[Operation] = [
             Put(made.connection.key, made.connection.as_item(), condition),
             Put(made.secret.key, made.secret.as_item(), condition),
+            Check(draft.integration.key, THERE),
             *(planned.writes if planned else ()),
         ]
         try:
             ctx.store.transact(writes, token=ids.uuid4(ctx.random))
-        except ConditionFailed:
+        except ConditionFailed as refusal:
+            if INTEGRATION_CHECK in refusal.failed:
+                raise ApiError(
+                    "invalid_connection", "The integration was deleted meanwhile"
+                ) from None
             continue  # made, changed or deleted by somebody else in this moment: look again
         outbox.dispatch(ctx, planned)
         return made

@@ -11,7 +11,7 @@ from keystow.egress.errors import EgressRefused
 from keystow.egress.guard import check_destination
 from keystow.environments.keys import is_scope
 from keystow.errors import ApiError, Issue
-from keystow.http.validation import Body, issue_error
+from keystow.validation import Body, issue_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

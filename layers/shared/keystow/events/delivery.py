@@ -122,7 +122,7 @@ def deliver(ctx: Context, event_id: str, endpoint: int, attempt: int) -> Outcome
         return Outcome.SKIPPED
     now = endpoints.current(ctx, event["environment"])
     url = now.url_now(delivery["role"], delivery["url"]) if now is not None else None
-    key = _signing_key(ctx, now)
+    keys = _signing_keys(ctx, now)
     claim = ctx.random.bytes(12).hex()
     mine = _Attempt(event, delivery, endpoint, attempt, url or delivery["url"], claim)
     if not _claim(ctx, mine):
@@ -132,7 +132,7 @@ def deliver(ctx: Context, event_id: str, endpoint: int, attempt: int) -> Outcome
             return _stop(ctx, mine, _Reply("The endpoint was removed"))
         if now.is_disabled(url):
             return _stop(ctx, mine, _Reply("The endpoint is turned off since it answered 410"))
-        return _send_and_settle(ctx, mine, key)
+        return _send_and_settle(ctx, mine, keys)
     except (ConditionFailed, StoreUnavailable) as error:
         # Whether it was sent is known here and nowhere else; the row is due again by its claim.
         logger.warning(
@@ -252,13 +252,13 @@ def _handle(ctx: Context, message_id: str, text: str) -> bool:
     return True
 
 
-def _signing_key(ctx: Context, now: endpoints.Endpoints | None) -> Secret[str] | None:
+def _signing_keys(ctx: Context, now: endpoints.Endpoints | None) -> list[Secret[str]]:
     if now is None:
-        return None
+        return []
     try:
-        return endpoints.signing_key(ctx, now)
+        return endpoints.signing_keys(ctx, now)
     except VaultError:
-        return None
+        return []
 
 
 def _claim(ctx: Context, mine: _Attempt) -> bool:
@@ -279,11 +279,11 @@ def _claim(ctx: Context, mine: _Attempt) -> bool:
     return True
 
 
-def _post(ctx: Context, mine: _Attempt, key: Secret[str] | None) -> _Reply:
-    if key is None:
+def _post(ctx: Context, mine: _Attempt, keys: list[Secret[str]]) -> _Reply:
+    if not keys:
         return _Reply("The signing key does not open; nothing is sent unsigned")
     body = str(mine.event["body"])
-    headers = signed_headers(key, mine.event_id, int(ctx.clock.now()), body)
+    headers = signed_headers(keys, mine.event_id, int(ctx.clock.now()), body)
     try:
         answer = ctx.egress.send(
             "POST",
@@ -306,10 +306,10 @@ def _post(ctx: Context, mine: _Attempt, key: Secret[str] | None) -> _Reply:
     return _Reply(text, answer.status, asked)
 
 
-def _send_and_settle(ctx: Context, mine: _Attempt, key: Secret[str] | None) -> Outcome:
+def _send_and_settle(ctx: Context, mine: _Attempt, keys: list[Secret[str]]) -> Outcome:
     if mine.number > schedule.ATTEMPTS:
         return _give_up(ctx, mine, _Reply("The outcome of the last attempt is not known"))
-    reply = _post(ctx, mine, key)
+    reply = _post(ctx, mine, keys)
     if reply.delivered:
         _end(ctx, mine, "delivered", reply)
         _log(ctx, mine, "success", reply)

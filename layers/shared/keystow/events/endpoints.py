@@ -71,9 +71,9 @@ def current(ctx: Context, environment: str) -> Endpoints | None:
     return found
 
 
-def signing_key(ctx: Context, endpoints: Endpoints) -> Secret[str]:
-    """Return the key that webhooks are signed with. Raises VaultError, VaultUnavailable."""
-    return endpoints.environment.open_signing_key(ctx.vault)
+def signing_keys(ctx: Context, endpoints: Endpoints) -> list[Secret[str]]:
+    """Return the keys that webhooks are signed with. Raises VaultError, VaultUnavailable."""
+    return endpoints.environment.signing_keys(ctx.vault, ctx.clock.now())
 
 
 def disable(ctx: Context, environment: str, url: str) -> None:

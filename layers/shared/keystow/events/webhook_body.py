@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from keystow.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keystow.events.outbox import AuthEvent
     from keystow.records.connection import EndUser
 
@@ -65,15 +67,19 @@ def _end_user(end_user: EndUser) -> dict[str, Any]:
     return found
 
 
-def signed_headers(key: Secret[str], event_id: str, timestamp: int, body: str) -> dict[str, str]:
+def signed_headers(
+    keys: Sequence[Secret[str]], event_id: str, timestamp: int, body: str
+) -> dict[str, str]:
     """Return the headers of a delivery.
 
     Args:
-        key: the environment's webhook signing key.
+        keys: the environment's signing key, then the one it replaced lately, if any: the standard
+            signature holds one for each, the older headers one of the present key.
         event_id: id of the event, the same at every attempt.
         timestamp: seconds since the epoch at this attempt.
         body: what is sent.
     """
+    key = keys[0]
     return {
         "content-type": "application/json",
         "user-agent": USER_AGENT,
@@ -81,7 +87,9 @@ def signed_headers(key: Secret[str], event_id: str, timestamp: int, body: str) -
         "x-nango-hmac-sha256": hmac_hex(key, body),
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": standard_signature(key, event_id, timestamp, body),
+        "webhook-signature": " ".join(
+            standard_signature(each, event_id, timestamp, body) for each in keys
+        ),
     }
 
 

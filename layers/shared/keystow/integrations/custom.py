@@ -18,9 +18,9 @@ from keystow.catalog import loader
 from keystow.catalog.loader import Provider
 from keystow.catalog.model import validate_definition
 from keystow.errors import ApiError, Issue
-from keystow.http.validation import issues_of
 from keystow.store import ConditionFailed, Delete, Equals, Put, TransactionConflict, Update, tables
 from keystow.store.operations import NEW, THERE, All, Any_, AtMost, Missing
+from keystow.validation import issues_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

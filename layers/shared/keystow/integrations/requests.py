@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from keystow.http.validation import Body, ProviderConfigKey, issue_error
+from keystow.validation import Body, ProviderConfigKey, issue_error
 
 _PEM_HEAD = "-----BEGIN RSA PRIVATE KEY----"
 _PEM_TAIL = "-----END RSA PRIVATE KEY-----"

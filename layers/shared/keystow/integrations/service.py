@@ -15,10 +15,11 @@ from keystow import ids
 from keystow.catalog import loader
 from keystow.clock import iso
 from keystow.errors import ApiError, Issue
-from keystow.integrations import lookup, providers, removal
+from keystow.integrations import removal
 from keystow.integrations.configuration import merged_custom
 from keystow.records.connection import integration_partition
 from keystow.records.integration import AppSecrets, Integration
+from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.store import ConditionFailed, Delete, Equals, Put, TransactionConflict, Update, tables
 from keystow.store.operations import NEW, THERE, All
@@ -116,8 +117,8 @@ def update(ctx: Context, environment: str, unique_key: str, body: UpdateIntegrat
                 ) from None
             continue
         finally:
-            lookup.forget(ctx, environment, stored.unique_key)
-            lookup.forget(ctx, environment, changed.unique_key)
+            integrations.forget(ctx, environment, stored.unique_key)
+            integrations.forget(ctx, environment, changed.unique_key)
         return changed
     raise TransactionConflict("too many changes of one integration at a time")
 
@@ -155,13 +156,13 @@ def delete(ctx: Context, environment: str, unique_key: str) -> None:
         else:  # renamed or removed at the same moment
             raise _unknown(unique_key) from None
     finally:
-        lookup.forget(ctx, environment, unique_key)
+        integrations.forget(ctx, environment, unique_key)
     removal.purge(ctx, environment)
 
 
 def required(ctx: Context, environment: str, unique_key: str) -> Integration:
     """Return the integration of a unique key, as it is now. Raises 404 ``not_found``."""
-    found = lookup.by_unique_key(ctx, environment, unique_key, fresh=True)
+    found = integrations.by_unique_key(ctx, environment, unique_key, fresh=True)
     if found is None:
         raise _unknown(unique_key)
     return found

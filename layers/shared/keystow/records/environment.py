@@ -101,10 +101,6 @@ class Environment:
             deleting=item.get("deleting", False),
         )
 
-    def open_signing_key(self, vault: Vault) -> Secret[str]:
-        """Return the key that webhooks are signed with. Raises VaultError, VaultUnavailable."""
-        return self._open(vault, self.signing_key)
-
     def signing_keys(self, vault: Vault, now: float) -> list[Secret[str]]:
         """Return the keys to sign with: the present one, then the one it replaced lately.
 

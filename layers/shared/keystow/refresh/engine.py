@@ -58,7 +58,9 @@ def refresh(ctx: Context, secret: StoredSecret, *, forced: bool = False) -> Outc
     # lost because KMS does not answer afterwards.
     ctx.vault.warm(Purpose.CREDENTIAL, secret.environment)
     integration = integrations.by_id(ctx, secret.environment, secret.integration)
-    provider = integration and providers.find(ctx, secret.environment, integration.provider)
+    provider = None
+    if integration is not None:
+        provider = providers.find(ctx, secret.environment, integration.provider)
     mode = mode_of(secret.credential_type)
     sealed = secret.unseal(ctx.vault)
 

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints
 
 from keystow.clock import parse_iso
 from keystow.connections.end_users import EndUserBody, OrganizationBody, Tags, WebhookUrl
-from keystow.http.validation import Body, ConnectionId, ProviderConfigKey, issue_error
 from keystow.oauth.authorization import ReservedParameter, check_authorization_params
+from keystow.validation import Body, ConnectionId, ProviderConfigKey, issue_error
 
 
 def _authorization_params(params: dict[str, str]) -> dict[str, str]:

@@ -56,7 +56,7 @@ def issue_error(code: str, message: str) -> PydanticCustomError:
 
     The message must not hold what was received.
     """
-    return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))  # type: ignore[arg-type]
+    return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))
 
 
 def issues_of(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[Issue]:
