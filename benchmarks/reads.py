@@ -7,6 +7,7 @@ that a busy machine slows all of them; the ratio of their medians needs no toler
 from __future__ import annotations
 
 import base64
+import importlib
 import io
 import json
 import os
@@ -160,8 +161,6 @@ def _bare_boto3(world: World) -> tuple[Callable[[], None], Callable[[], None]]:
 
 
 def _measure(world: World, clock: StoppedClock, endpoint: str, read_units: float) -> Reading:
-    import importlib
-
     app = importlib.import_module("tests.app").function("get_connection")
     log = io.StringIO()
     event = _event(world.secret_key)

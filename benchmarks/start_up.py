@@ -66,9 +66,9 @@ def programs() -> dict[str, str]:
     """
     found = {}
     template = templates.load(ROOT / "template.yaml")
-    for resource in templates.functions(template).values():
-        folder = str(resource["Properties"]["CodeUri"]).rpartition("/")[2]
-        parts = parts_of(resource["Properties"])
+    for properties in templates.functions(template).values():
+        folder = str(properties["CodeUri"]).rpartition("/")[2]
+        parts = parts_of(properties)
         found[folder] = FUNCTION + "".join(f"ctx.{part}\n" for part in parts)
     return dict(sorted(found.items()))
 

@@ -8,8 +8,11 @@ from keystow import context
 from keystow.log import logger
 from keystow.refresh import sweep, worker
 
+# The longest exchange with a provider, and the time to commit its outcome.
+EXCHANGE_SECONDS = 32.0
 
-def handler(event: dict[str, Any], _lambda_context: Any) -> dict[str, Any]:
+
+def handler(event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
     """Refresh what a batch of the queue names; or, on the schedule, queue what is due."""
     ctx = context.current()
     records = event.get("Records")
@@ -17,6 +20,8 @@ def handler(event: dict[str, Any], _lambda_context: Any) -> dict[str, Any]:
         queued = sweep.sweep(ctx)
         logger.info("swept", extra={"queued": queued})
         return {"queued": queued}
-    failed = worker.handle(ctx, [(each["messageId"], each["body"]) for each in records])
+    left = lambda_context.get_remaining_time_in_millis() / 1000 if lambda_context else 60.0
+    until = ctx.clock.now() + left - EXCHANGE_SECONDS
+    failed = worker.handle(ctx, [(each["messageId"], each["body"]) for each in records], until)
     logger.info("refreshed", extra={"messages": len(records), "again": len(failed)})
     return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}

@@ -19,10 +19,10 @@ _clients: dict[tuple[str, str], Any] = {}
 # A conditional write may be retried here after its answer was lost; commits carry a write id so
 # that a repeat that fails its own condition is recognized as one's own success.
 _CONFIG = Config(
-    connect_timeout=2,
-    read_timeout=8,
+    connect_timeout=1,
+    read_timeout=4,
     max_pool_connections=110,
-    retries={"mode": "standard", "max_attempts": 4},
+    retries={"mode": "standard", "max_attempts": 3},
     parameter_validation=False,
 )
 

@@ -59,12 +59,20 @@ def issue_error(code: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))
 
 
-def issues_of(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[Issue]:
-    """Return pydantic's findings as issues; none of them holds what was received."""
+def issues_of(
+    error: ValidationError, prefix: tuple[str, ...] = (), found: Any = None
+) -> list[Issue]:
+    """Return pydantic's findings as issues; none of them holds what was received.
+
+    Args:
+        error: what pydantic found.
+        prefix: where the validated value stands in the body.
+        found: the validated value; with it, paths name only what is in the body.
+    """
     issues: list[Issue] = []
     unknown: dict[tuple[str, ...], list[str]] = {}
     for finding in error.errors(include_url=False, include_context=True, include_input=False):
-        path = prefix + tuple(str(step) for step in finding["loc"])
+        path = prefix + _path(finding["loc"], found)
         kind = finding["type"]
         if kind == "extra_forbidden":
             unknown.setdefault(path[:-1], []).append(path[-1][:80])
@@ -78,6 +86,25 @@ def issues_of(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[Issu
         for path, names in unknown.items()
     ]
     return issues
+
+
+def _path(loc: tuple[int | str, ...], found: Any) -> tuple[str, ...]:
+    """Return a place without what pydantic adds: the tag of a union's member, ``[key]``."""
+    if found is None:
+        return tuple(str(step) for step in loc)
+    path: list[str] = []
+    for position, step in enumerate(loc):
+        last = position + 1 == len(loc)
+        if isinstance(found, dict) and isinstance(step, str):
+            if step not in found and not last:
+                continue
+            found = found.get(step)
+        elif isinstance(found, list) and isinstance(step, int) and step < len(found):
+            found = found[step]
+        elif step == "[key]" and last:
+            continue
+        path.append(str(step))
+    return tuple(path)
 
 
 def _code_of(kind: str) -> str:
@@ -113,7 +140,7 @@ def validated(model: type[M], found: Any, code: str, prefix: tuple[str, ...] = (
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        raise ApiError(code, issues=issues_of(error, prefix)) from None
+        raise ApiError(code, issues=issues_of(error, prefix, found)) from None
 
 
 def _end_user_email(value: str) -> str:

@@ -216,6 +216,25 @@ def test_a_killed_worker_is_followed_after_the_lease(world: World) -> None:
     assert world.token() == "at-1"
 
 
+def test_a_reader_that_has_waited_begins_no_exchange_that_could_be_cut_off(
+    world: World,
+) -> None:
+    claimed = lease.claim(world.ctx, world.secret(), forced=False)
+    assert isinstance(claimed, lease.Claimed)
+    world.ctx.clock.advance(50)  # the lease runs out while the reader waits
+    found = world.read()
+    assert (found.status, found.code) == (503, "refresh_in_progress")
+    assert world.provider.requests == []
+    assert world.token() == "at-1"
+
+
+def test_a_worker_begins_nothing_when_its_time_is_nearly_over(world: World) -> None:
+    body = {"refresh": [{"pk": world.pk, "generation": world.secret().generation}]}
+    late = world.ctx.clock.now() - 1
+    assert worker.handle(world.ctx, [("m", json.dumps(body))], late) == ["m"]
+    assert world.provider.requests == []
+
+
 def test_a_late_worker_cannot_overwrite_and_its_token_is_kept_in_the_journal(
     world: World,
 ) -> None:

@@ -26,6 +26,7 @@ from keystow.oauth import state as states
 from keystow.oauth.client_authentication import OAuthClient
 from keystow.oauth.errors import TokenError
 from keystow.oauth.token_endpoint import exchange_code
+from keystow.pages.callback import PROVIDER_ERROR_KEYS
 from keystow.records.attempt import Attempt
 from keystow.records.connection import Sealed
 from keystow.registry import integrations, providers
@@ -43,14 +44,6 @@ if TYPE_CHECKING:
     from keystow.records.integration import Integration
 
 TOMBSTONE_SECONDS: Final = 300
-PROVIDER_ERROR_KEYS: Final = (
-    "error",
-    "error_description",
-    "error_reason",
-    "error_uri",
-    "status_code",
-    "error_message",
-)
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,4 @@ def _credentials(ctx: Context, body: ImportBody) -> dict[str, Any]:
         # Without a date a token is tried for an hour and then renewed (contract 9.7: 55 min).
         expires = given.get("expires_at") or iso(ctx.clock.now() + 55 * 60)
         return {**given, "expires_at": expires, "raw": dict(given)}
-    if kind == "TBA":
-        return {"config_override": {}, **given}
     return given

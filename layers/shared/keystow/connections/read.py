@@ -33,10 +33,12 @@ from keystow.vault import VaultError
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.records.integration import Integration
-    from keystow.refresh.engine import Outcome
 
 DAY_MS: Final = 86_400_000
 WAIT_SECONDS: Final = 20.0
+# Later than this a reader begins no exchange of its own (20 s): the function would be stopped in
+# the middle of it, and a rotated token lost.
+BEGIN_WITHIN_SECONDS: Final = 6.0
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 1.0
 FORCED_ONCE_IN_MS: Final = 10_000
@@ -107,7 +109,9 @@ def read(
     integration, connection, secret = find(ctx, environment, provider_config_key, connection_id)
     connection = _note_fetch(ctx, connection)
     if with_credentials:
-        connection, secret = _fresh(ctx, integration, connection, secret, forced=force_refresh)
+        reading = _Reading(ctx, integration, connection, secret, forced=force_refresh)
+        reading.settle()
+        connection, secret = reading.connection, reading.secret
     try:
         sealed = secret.unseal(ctx.vault)
     except VaultError as error:
@@ -145,158 +149,175 @@ def _note_fetch(ctx: Context, connection: Connection) -> Connection:
     return replace(connection, last_fetched_at=now)
 
 
-def _fresh(
-    ctx: Context,
-    integration: Integration,
-    connection: Connection,
-    secret: StoredSecret,
-    *,
-    forced: bool,
-) -> tuple[Connection, StoredSecret]:
-    """Return the connection with a credential that may be handed out."""
-    deadline = ctx.clock.now() + WAIT_SECONDS
-    refused = secret.version if forced else None
-    for _round in range(ROUNDS):
-        now = int(ctx.clock.now() * 1000)
-        wanted = refused == secret.version and not _forced_lately(secret, now)
-        if not secret.refreshable:
-            return connection, secret
-        if not wanted and not needs_refresh_before_read(secret.expires_at, now):
-            _refuse_forced_failure(integration, connection, secret, refused=refused, now=now)
-            return connection, secret
-        if is_held(secret, now):
-            if is_valid(secret.expires_at, now) and refused is None:
-                return connection, secret
-            secret = _wait(ctx, secret, deadline)
-            connection, secret = _reload(ctx, integration, connection)
-            continue
-        if not wanted and _is_resting(secret, now):
-            _serve_or_refuse(integration, connection, secret, now, 424, forced=forced)
-            return connection, secret
+class _Reading:
+    """One reader's way to a credential that may be handed out.
+
+    Attributes:
+        connection, secret: as last seen; after :meth:`settle` fit to be handed out.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        integration: Integration,
+        connection: Connection,
+        secret: StoredSecret,
+        *,
+        forced: bool,
+    ) -> None:
+        self.connection = connection
+        self.secret = secret
+        self._ctx = ctx
+        self._integration = integration
+        self._forced = forced
+        # The version that the caller has seen refused; a newer one is as good as a refresh.
+        self._refused = secret.version if forced else None
+        self._began = ctx.clock.now()
+
+    def settle(self) -> None:
+        """Serve the credential at hand, wait for whoever renews it, or renew it.
+
+        Raises:
+            ApiError: as :func:`read`.
+        """
+        for _round in range(ROUNDS):
+            if self._is_good():
+                return
+            if is_held(self.secret, self._now()):
+                if self._is_valid() and self._refused is None:
+                    return
+                self._wait()
+                continue
+            if not self._wants_another() and _is_resting(self.secret, self._now()):
+                self._serve_or_refuse(424)
+                return
+            if self._ctx.clock.now() - self._began > BEGIN_WITHIN_SECONDS:
+                break
+            if self._renew():
+                return
+        if not self._is_valid():
+            raise self._in_progress()
+
+    def _now(self) -> int:
+        return int(self._ctx.clock.now() * 1000)
+
+    def _is_valid(self) -> bool:
+        return is_valid(self.secret.expires_at, self._now())
+
+    def _wants_another(self) -> bool:
+        """Return whether the caller refused this very credential, and may ask for another yet."""
+        forced_at = self.secret.forced_at
+        lately = forced_at is not None and self._now() - forced_at < FORCED_ONCE_IN_MS
+        return self._refused == self.secret.version and not lately
+
+    def _is_good(self) -> bool:
+        """Return whether the credential at hand is to be handed out as it is.
+
+        Raises:
+            ApiError: the caller refused it, and the attempt of seconds ago failed too.
+        """
+        if not self.secret.refreshable:
+            return True
+        if self._wants_another():
+            return False
+        if needs_refresh_before_read(self.secret.expires_at, self._now()):
+            return False
+        if self._refused == self.secret.version and self.secret.failure is not None:
+            self._serve_or_refuse(424)
+        return True
+
+    def _renew(self) -> bool:
+        """Take part in renewing the credential; return whether that settled it."""
         from keystow.refresh import engine
 
-        outcome = engine.refresh(ctx, secret, forced=wanted)
-        connection, secret = _after(ctx, integration, connection, outcome)
+        outcome = engine.refresh(self._ctx, self.secret, forced=self._wants_another())
         if outcome.state == "refreshed":
-            return connection, secret
-        if outcome.state == "failed":
-            _serve_or_refuse(integration, connection, secret, now, 400, forced=forced)
-            return connection, secret
-    now = int(ctx.clock.now() * 1000)
-    if is_valid(secret.expires_at, now):
-        return connection, secret
-    raise _in_progress(secret, now)
+            assert outcome.secret is not None
+            self.secret = outcome.secret
+            self.connection = replace(self.connection, auth_error=None)
+            return True
+        self._reload()
+        if outcome.state != "failed":
+            return False
+        self._serve_or_refuse(400)
+        return True
+
+    def _reload(self) -> None:
+        found = _load(self._ctx, self._integration, self.connection.connection_id)
+        if found is None:
+            raise ApiError("not_found", "There is no such connection")
+        self.connection, self.secret = found
+
+    def _wait(self) -> None:
+        """Wait for the refresher who holds the lease; polls the credential alone.
+
+        Raises:
+            ApiError: 503 ``refresh_in_progress`` when it takes too long.
+        """
+        pause = FIRST_PAUSE_SECONDS
+        waited_for = self.secret
+        while is_held(self.secret, self._now()) and _is_same(self.secret, waited_for):
+            failure = self.secret.failure
+            lost = failure is not None and failure.at >= (self.secret.sent_at or 0)
+            if lost or self._ctx.clock.now() + pause > self._began + WAIT_SECONDS:
+                raise self._in_progress()
+            self._ctx.clock.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+            item = self._ctx.store.get(self.secret.key)
+            if item is None:
+                raise ApiError("not_found", "There is no such connection")
+            self.secret = StoredSecret.from_item(item)
+        self._reload()
+
+    def _in_progress(self) -> ApiError:
+        now = self._now()
+        left = (self.secret.lease_until or now) + CLOCK_SKEW_MS - now
+        return ApiError(
+            "refresh_in_progress",
+            "The credential is being renewed and the answer of the provider is still out",
+            headers={"retry-after": str(min(65, max(1, (left + 999) // 1000)))},
+        )
+
+    def _serve_or_refuse(self, status: int) -> None:
+        """Let a valid token pass for whoever did not refuse it; else tell what failed.
+
+        Raises:
+            ApiError: 400 or 424 ``invalid_credentials``, or 503 while the fate of a request is
+                unknown.
+        """
+        if not self._forced and self._is_valid():
+            return
+        failure = self.secret.failure
+        if (
+            failure is not None
+            and failure.kind == "unknown_fate"
+            and is_held(self.secret, self._now())
+        ):
+            raise self._in_progress()
+        connection = self.connection
+        if failure is not None and connection.auth_error is None:
+            connection = replace(connection, auth_error=AuthError(failure.log_id, failure.at))
+        told = f" It said: {failure.description}" if failure and failure.description else ""
+        shown = views.full(
+            connection,
+            self._integration.unique_key,
+            None,
+            with_credentials=False,
+            with_refresh_token=False,
+        )
+        raise ApiError(
+            "invalid_credentials",
+            f"The provider did not renew the credential.{told}",
+            status=status,
+            payload={"connection": shown},
+        )
+
+
+def _is_same(one: StoredSecret, other: StoredSecret) -> bool:
+    return (one.generation, one.version) == (other.generation, other.version)
 
 
 def _is_resting(secret: StoredSecret, now: int) -> bool:
     """Return whether nothing should be tried now: a dead grant, or a failure of a moment ago."""
     failure = secret.failure
     return failure is not None and (failure.kind == "terminal" or failure.next_at > now)
-
-
-def _forced_lately(secret: StoredSecret, now: int) -> bool:
-    """Return whether a caller has forced an attempt within the last ten seconds."""
-    return secret.forced_at is not None and now - secret.forced_at < FORCED_ONCE_IN_MS
-
-
-def _refuse_forced_failure(
-    integration: Integration,
-    connection: Connection,
-    secret: StoredSecret,
-    *,
-    refused: int | None,
-    now: int,
-) -> None:
-    """Tell a caller who refused the current token that the attempt of seconds ago failed too."""
-    if refused == secret.version and secret.failure is not None:
-        _serve_or_refuse(integration, connection, secret, now, 424, forced=True)
-
-
-def _after(
-    ctx: Context, integration: Integration, connection: Connection, outcome: Outcome
-) -> tuple[Connection, StoredSecret]:
-    if outcome.state == "refreshed":
-        assert outcome.secret is not None
-        return replace(connection, auth_error=None), outcome.secret
-    return _reload(ctx, integration, connection)
-
-
-def _reload(
-    ctx: Context, integration: Integration, connection: Connection
-) -> tuple[Connection, StoredSecret]:
-    found = _load(ctx, integration, connection.connection_id)
-    if found is None:
-        raise ApiError("not_found", "There is no such connection")
-    return found
-
-
-def _wait(ctx: Context, secret: StoredSecret, deadline: float) -> StoredSecret:
-    """Wait for the refresher who holds the lease; polls the credential alone.
-
-    Raises:
-        ApiError: 503 ``refresh_in_progress`` when it takes too long.
-    """
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        now = ctx.clock.now()
-        failed = secret.failure is not None and secret.failure.at >= (secret.sent_at or 0)
-        if failed or now + pause > deadline:
-            raise _in_progress(secret, int(now * 1000))
-        ctx.clock.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
-        item = ctx.store.get(secret.key)
-        if item is None:
-            raise ApiError("not_found", "There is no such connection")
-        found = StoredSecret.from_item(item)
-        if not is_held(found, int(ctx.clock.now() * 1000)):
-            return found
-        if (found.generation, found.version) != (secret.generation, secret.version):
-            return found
-        secret = found
-
-
-def _in_progress(secret: StoredSecret, now: int) -> ApiError:
-    left = max(1, ((secret.lease_until or now) + CLOCK_SKEW_MS - now + 999) // 1000)
-    return ApiError(
-        "refresh_in_progress",
-        "The credential is being renewed and the answer of the provider is still out",
-        headers={"retry-after": str(min(left, 65))},
-    )
-
-
-def _serve_or_refuse(
-    integration: Integration,
-    connection: Connection,
-    secret: StoredSecret,
-    now: int,
-    status: int,
-    *,
-    forced: bool,
-) -> None:
-    """Let a valid token pass for whoever did not refuse it; else tell what failed.
-
-    Raises:
-        ApiError: 400 or 424 ``invalid_credentials``, or 503 while the fate of a request is unknown.
-    """
-    if not forced and is_valid(secret.expires_at, now):
-        return
-    failure = secret.failure
-    if failure is not None and failure.kind == "unknown_fate" and is_held(secret, now):
-        raise _in_progress(secret, now)
-    if failure is not None and connection.auth_error is None:
-        connection = replace(connection, auth_error=AuthError(failure.log_id, failure.at))
-    told = f" It said: {failure.description}" if failure and failure.description else ""
-    raise ApiError(
-        "invalid_credentials",
-        f"The provider did not renew the credential.{told}",
-        status=status,
-        payload={
-            "connection": views.full(
-                connection,
-                integration.unique_key,
-                None,
-                with_credentials=False,
-                with_refresh_token=False,
-            )
-        },
-    )

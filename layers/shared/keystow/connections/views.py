@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from keystow.clock import iso, iso_offset
+from keystow.clock import iso_offset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,14 +15,7 @@ if TYPE_CHECKING:
 def listed(connection: Connection, provider_config_key: str) -> dict[str, Any]:
     """Return a connection as lists show it."""
     return {
-        "id": connection.id,
-        "connection_id": connection.connection_id,
-        "provider_config_key": provider_config_key,
-        "provider": connection.provider,
-        "errors": errors(connection),
-        "end_user": connection.end_user.as_json() if connection.end_user else None,
-        "tags": connection.tags,
-        "metadata": connection.metadata,
+        **_description(connection, provider_config_key),
         "created": iso_offset(connection.created_at / 1000),
     }
 
@@ -57,6 +50,18 @@ def full(
         config = without_refresh_tokens(config)
     fetched = connection.last_fetched_at
     return {
+        **_description(connection, provider_config_key),
+        "connection_config": config,
+        "webhook_url_override": connection.webhook_url_override,
+        "created_at": date(connection.created_at / 1000),
+        "updated_at": date(connection.updated_at / 1000),
+        "last_fetched_at": None if fetched is None else date(fetched / 1000),
+        "credentials": credentials,
+    }
+
+
+def _description(connection: Connection, provider_config_key: str) -> dict[str, Any]:
+    return {
         "id": connection.id,
         "connection_id": connection.connection_id,
         "provider_config_key": provider_config_key,
@@ -65,12 +70,6 @@ def full(
         "end_user": connection.end_user.as_json() if connection.end_user else None,
         "tags": connection.tags,
         "metadata": connection.metadata,
-        "connection_config": config,
-        "webhook_url_override": connection.webhook_url_override,
-        "created_at": date(connection.created_at / 1000),
-        "updated_at": date(connection.updated_at / 1000),
-        "last_fetched_at": None if fetched is None else date(fetched / 1000),
-        "credentials": credentials,
     }
 
 
@@ -96,8 +95,3 @@ def without_refresh_tokens(value: Any) -> Any:
     if isinstance(value, list):
         return [without_refresh_tokens(entry) for entry in value]
     return value
-
-
-def with_iso_expiry(expires_at: int | None) -> str | None:
-    """Return a token's expiry as credentials show it."""
-    return None if expires_at is None else iso(expires_at / 1000)

@@ -7,6 +7,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +15,8 @@ from keystow.errors import ApiError, Issue
 from keystow.http.query import parse
 
 MAX_BODY_BYTES = 1_000_000
+MAX_DEPTH = 64
+MAX_DIGITS = 100
 _NO_BODY = object()
 
 
@@ -100,8 +103,59 @@ class Response:
     cookies: tuple[str, ...] = ()
 
 
+def _decoded(body: bytes) -> Any:
+    """Return decoded JSON, of which everything can be stored and answered again.
+
+    Raises:
+        ValueError: it is no JSON in UTF-8; or has a number without end, an unpaired surrogate, or
+            more than MAX_DEPTH levels, none of which could be passed on.
+    """
+    text = body.decode()
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(text)
+    found = json.loads(
+        text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
+    )
+    if "\\u" in text:
+        json.dumps(found, ensure_ascii=False).encode()  # UnicodeEncodeError is a ValueError
+    return found
+
+
+def _check_depth(text: str) -> None:
+    depth, in_text, escaped = 0, False, False
+    for character in text:
+        if in_text:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                in_text = False
+        elif character == '"':
+            in_text = True
+        elif character in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError("too many levels")
+        elif character in "]}":
+            depth -= 1
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _bounded(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError("a number has too many digits")
+    return int(text)
 
 
 def request_from(event: Mapping[str, Any], public_url: str) -> Request:

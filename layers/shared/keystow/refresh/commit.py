@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 4
 PAUSE_SECONDS: Final = 0.5
+# After that the queue takes over: the function's own time is running.
+PATIENCE_SECONDS: Final = 3.0
 QUEUE_DELAY_SECONDS: Final = 30
 # The type of a failed refresh in webhooks, as clients know it (contract 12.2).
 ERROR_TYPE: Final = "refresh_token_external_error"
@@ -102,6 +104,7 @@ def _persist(
     secret_write = Put(after.key, after.as_item(), still_mine(before))
     # The description says whether there is an error; it changes only when that does.
     in_step = before.failure is None and after.failure is None
+    until = ctx.clock.now() + PATIENCE_SECONDS
     for attempt in range(ATTEMPTS):
         planned = None
         try:
@@ -117,7 +120,7 @@ def _persist(
                 return result
             continue  # only the description had changed: look at it again
         except (StoreUnavailable, TransactionConflict):
-            if attempt == ATTEMPTS - 1:
+            if attempt == ATTEMPTS - 1 or ctx.clock.now() >= until:
                 raise
             ctx.clock.sleep(PAUSE_SECONDS * (attempt + 1))
             continue

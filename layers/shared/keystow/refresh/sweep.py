@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from keystow.log import logger
@@ -28,26 +29,28 @@ def sweep(ctx: Context) -> int:
     Each is first moved out of the way in the due index, under the condition that it still stands
     there as read: two sweeps at once, or a sweep and a refresh, do not queue it twice.
     """
+    with ThreadPoolExecutor(len(all_shards())) as pool:
+        return sum(pool.map(lambda shard: _sweep_shard(ctx, shard), all_shards()))
+
+
+def _sweep_shard(ctx: Context, shard: str) -> int:
     now = int(ctx.clock.now() * 1000)
-    horizon = now + AHEAD_SECONDS * 1000
-    queued = 0
-    for shard in all_shards():
-        start: Item | None = None
-        seen = 0
-        while True:
-            page = ctx.store.query(
-                tables.CONNECTIONS,
-                shard,
-                index="by_due",
-                at_most=horizon,
-                limit=250,
-                start=start,
-            )
-            queued += _queue(ctx, page.items, now)
-            seen += len(page.items)
-            start = page.next
-            if start is None or seen >= MOST_PER_SHARD:
-                break
+    queued = seen = 0
+    start: Item | None = None
+    while seen < MOST_PER_SHARD:
+        page = ctx.store.query(
+            tables.CONNECTIONS,
+            shard,
+            index="by_due",
+            at_most=now + AHEAD_SECONDS * 1000,
+            limit=250,
+            start=start,
+        )
+        queued += _queue(ctx, page.items, now)
+        seen += len(page.items)
+        start = page.next
+        if start is None:
+            break
     return queued
 
 

@@ -26,12 +26,16 @@ class Postponed(Exception):  # noqa: N818 - an outcome, not a fault
     """The message should come again later."""
 
 
-def handle(ctx: Context, bodies: Sequence[tuple[str, str]]) -> list[str]:
+def handle(
+    ctx: Context, bodies: Sequence[tuple[str, str]], until: float = float("inf")
+) -> list[str]:
     """Work through messages of the queue, up to 100 token requests at once.
 
     Args:
         ctx: the container's context.
         bodies: (message id, body) of each.
+        until: epoch seconds after which no further request is begun: a worker that is stopped in
+            the middle of one could lose a rotated token.
 
     Returns:
         The ids of the messages that must come again.
@@ -46,7 +50,7 @@ def handle(ctx: Context, bodies: Sequence[tuple[str, str]]) -> list[str]:
                     jobs.append((message_id, pool.submit(_commit, ctx, body["commit"])))
                 else:
                     jobs += [
-                        (message_id, pool.submit(_refresh, ctx, entry["pk"], entry["generation"]))
+                        (message_id, pool.submit(_refresh, ctx, entry, until))
                         for entry in body["refresh"]
                     ]
             except (ValueError, KeyError, TypeError):
@@ -63,12 +67,14 @@ def handle(ctx: Context, bodies: Sequence[tuple[str, str]]) -> list[str]:
     return sorted(failed)
 
 
-def _refresh(ctx: Context, pk: str, generation: str) -> None:
-    item = ctx.store.get(Key(tables.CONNECTIONS, pk, tables.CONNECTION_SECRET))
+def _refresh(ctx: Context, entry: dict[str, str], until: float) -> None:
+    if ctx.clock.now() >= until:
+        raise Postponed
+    item = ctx.store.get(Key(tables.CONNECTIONS, entry["pk"], tables.CONNECTION_SECRET))
     if item is None:
         return
     secret = StoredSecret.from_item(item)
-    if secret.generation != generation or not _wanted(ctx, secret):
+    if secret.generation != entry["generation"] or not _wanted(ctx, secret):
         return
     try:
         engine.refresh(ctx, secret)
