@@ -18,13 +18,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from keystow import context as contexts
-from keystow.settings import Settings, load
-from keystow.store.dynamodb import to_attribute
-
 from benchmarks import child
 from benchmarks.report import Line
 from benchmarks.world import World, log_into, make_world
+from keystow import context as contexts
+from keystow.settings import Settings, load
+from keystow.store.dynamodb import to_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable

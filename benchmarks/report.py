@@ -1,4 +1,4 @@
-"""One line for each thing measured: what it is, what came out, and whether that is within budget."""
+"""One line for each measurement: what it is, what came out, and whether it is within budget."""
 
 from __future__ import annotations
 

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from local import template as templates
-
 from benchmarks import LAYER, ROOT
 from benchmarks.reads import environment
 from benchmarks.report import Line
+from local import template as templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Finding what is due: what the sweep asks of the tables, as stored connections grow and due do not.
+"""Finding what is due: what the sweep asks of the tables as more is stored and no more is due.
 
 Requests and rows are counted, not timed, so nothing here is noisy and nothing is tolerated: they
 must be the same at every size. (The query has no filter, so what it examines is what it returns.)
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from keystow.refresh import sweep
-from keystow.refresh.due import shard_of
-
 from benchmarks.reads import StoppedClock
 from benchmarks.report import Line
 from benchmarks.world import Counted, make_world
+from keystow.refresh import sweep
+from keystow.refresh.due import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +33,11 @@ def run(sizes: Sequence[int] = QUICK) -> list[Line]:
         same = _shape(found) == _shape(first) and found.rows == DUE
         budget = f"{first.reads} / {DUE} / {DUE}"
         lines.append(
-            Line(f"queries / rows / writes: {stored:,} stored, {DUE} due", _text(found), budget, same)
+            Line(
+                f"queries / rows / writes: {stored:,} stored, {DUE} due", _text(found), budget, same
+            )
         )
-    lines.append(
-        Line(f"queries / rows / writes: {sizes[0]:,} stored, {MORE_DUE} due", _text(most))
-    )
+    lines.append(Line(f"queries / rows / writes: {sizes[0]:,} stored, {MORE_DUE} due", _text(most)))
     return lines
 
 

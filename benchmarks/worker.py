@@ -16,12 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 
-from keystow.egress.client import Egress
-from keystow.refresh import sweep, worker
-
 from benchmarks import child
 from benchmarks.report import Line
 from benchmarks.world import World, make_world
+from keystow.egress.client import Egress
+from keystow.refresh import sweep, worker
 
 LATENCY = 0.2
 ROUNDS = 4

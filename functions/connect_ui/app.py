@@ -1,23 +1,27 @@
-"""Connect UI: serves the pages and assets under /ui/connect/."""
+"""Connect UI: serves the pages and assets under /ui/connect/, and pictures of providers."""
 
 from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from keystow.errors import ApiError
-from keystow.http.handler import Response, lambda_handler_for
+from keystow.http.handler import lambda_handler_for
+from keystow.http.messages import Response
+from keystow.pages.monogram import CONTENT_TYPE, monogram
 
 if TYPE_CHECKING:
     from keystow.context import Context
-    from keystow.http.handler import Request
+    from keystow.http.messages import Request
 
 STATIC: Final = Path(__file__).parent / "static"
 ROOT: Final = "/ui/connect"
+LOGO: Final = re.compile(r"/ui/logos/([a-z0-9-]{1,64})\.svg\Z")
 PAGES: Final = frozenset({"", "integrations", "go"})
 """Addresses inside the page that a person may reload or bookmark; all are the same document."""
 
@@ -58,6 +62,10 @@ def serve(context: Context, request: Request) -> Response:
         ApiError: ``not_found`` for anything else.
     """
     path = request.path
+    logo = LOGO.search(path)
+    if logo:
+        picture = Asset(monogram(logo[1]).encode(), CONTENT_TYPE)
+        return _answer(request, picture, {"cache-control": "public, max-age=86400"})
     cut = path.find(ROOT)
     inside = path[cut + len(ROOT) :] if cut >= 0 else path
     if cut < 0 or not (inside == "" or inside.startswith("/")):

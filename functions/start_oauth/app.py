@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from keystow import sockets
 from keystow.authorization.failure import AuthorizationFailed
 from keystow.authorization.start import start
+from keystow.errors import ApiError
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
@@ -24,12 +25,16 @@ def connect(ctx: Context, request: Request) -> Response:
         # The cookie must reach the callback, so it is set where the callback is.
         query = f"?{request.raw_query}" if request.raw_query else ""
         return Response(302, headers={"location": f"{request.base_url}{request.path}{query}"})
-    session = auth.session_in_query(ctx, request)
-    unique_key = parameters.unique_key(request, "providerConfigKey")
+    unique_key = request.path_params.get("providerConfigKey", "")
     try:
+        session = auth.session_in_query(ctx, request)
+        unique_key = parameters.unique_key(request, "providerConfigKey")
         started = start(ctx, session, unique_key, request.query, request.base_url)
+    except ApiError as error:
+        _tell(ctx, request, error.code, error.message or error.code, unique_key)
+        raise
     except AuthorizationFailed as failure:
-        _tell(ctx, request, failure, unique_key)
+        _tell(ctx, request, failure.error_type, failure.description, unique_key)
         page = pages.error_page(failure.description, failure.error_type, {})
         return Response(400, page, pages.headers())
     return Response(
@@ -39,11 +44,14 @@ def connect(ctx: Context, request: Request) -> Response:
     )
 
 
-def _tell(ctx: Context, request: Request, failure: AuthorizationFailed, unique_key: str) -> None:
+def _tell(
+    ctx: Context, request: Request, error_type: str, description: str, unique_key: str
+) -> None:
+    """Tell the opener, whose promise would stay open otherwise; the answer itself stands."""
     socket = request.query.get("ws_client_id")
     if not isinstance(socket, str) or not socket:
         return
-    frame = sockets.failure(failure.error_type, failure.description, unique_key)
+    frame = sockets.failure(error_type, description, unique_key)
     try:
         ctx.sockets.push_to_client(socket, frame)
     except Exception as error:  # noqa: BLE001 - the page tells it too

@@ -221,7 +221,11 @@ class Replay:
     def _learn(self, recorded: dict[str, Any], result: Result) -> None:
         """Remember what stands for the tokens and states of the recording."""
         given = recorded["response"]
-        if isinstance(given, dict) and "token" in (given.get("data") or {}) and result.status == 201:
+        if (
+            isinstance(given, dict)
+            and "token" in (given.get("data") or {})
+            and result.status == 201
+        ):
             self.known[given["data"]["token"]] = result.json()["data"]["token"]
         location = recorded["response_headers"].get("location", "")
         if (found := STATE.search(location)) and "location" in result.headers:
@@ -372,5 +376,3 @@ def keys_of(body: Any, prefix: str = "") -> list[str]:
             found.append(path)
             found += keys_of(value, f"{path}.")
     return found
-
-

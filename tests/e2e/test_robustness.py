@@ -109,7 +109,11 @@ BAD = (
     ),
     Bad("tags that are a list", "PATCH", f"/connections/solid?provider_config_key={KEY}", ["a"]),
     Bad("no integration named", "GET", "/connections/solid"),
-    Bad("a flag that is none", "GET", f"/connections/solid?provider_config_key={KEY}&force_refresh=x"),
+    Bad(
+        "a flag that is none",
+        "GET",
+        f"/connections/solid?provider_config_key={KEY}&force_refresh=x",
+    ),
     Bad("a query too much", "GET", f"/connections/solid?provider_config_key={KEY}&surprise=1"),
     Bad("a limit of zero", "GET", "/connections?limit=0"),
     Bad("a limit that is text", "GET", "/connections?limit=many"),
@@ -139,7 +143,12 @@ BAD = (
     ),
     Bad("a callback without state", "GET", "/oauth/callback?code=x"),
     Bad("a callback with a made-up state", "GET", f"/oauth/callback?code=x&state={'0' * 64}"),
-    Bad("a session token that is none", "GET", f"/oauth/connect/{KEY}?connect_session_token=x", status=401),
+    Bad(
+        "a session token that is none",
+        "GET",
+        f"/oauth/connect/{KEY}?connect_session_token=x",
+        status=401,
+    ),
 )
 
 
@@ -204,9 +213,7 @@ def test_of_ten_integrations_with_one_key_made_at_once_one_is_made(api: httpx.Cl
 
 
 def test_ten_imports_of_one_connection_at_once_make_one_connection(api: httpx.Client) -> None:
-    answers = at_once(
-        10, lambda _: api.post("/connections", json=connection(connection_id="same"))
-    )
+    answers = at_once(10, lambda _: api.post("/connections", json=connection(connection_id="same")))
     assert {each.status_code for each in answers} == {201}
     found = driving.done(api.get("/connections", params={"connectionId": "same"}))["connections"]
     assert len(found) == 1

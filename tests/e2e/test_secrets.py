@@ -134,8 +134,10 @@ def plant_typed_credentials(
     answers = [
         refused,
         api.post("/connections", json={**body, "credentials": {**wrong, "surprise": 1}}),
-        api.post("/connections", json={**body, "provider_config_key": "demo-api-key",
-                                       "credentials": wrong}),
+        api.post(
+            "/connections",
+            json={**body, "provider_config_key": "demo-api-key", "credentials": wrong},
+        ),
         api.post("/connections", json={**body, "credentials": {**wrong, "type": "BASIC"}}),
         api.post("/connections", content=json.dumps({**body, "credentials": wrong})[:-1].encode()),
         api.get("/connections", params={"connectionId": wrong["apiKey"] * 9}),

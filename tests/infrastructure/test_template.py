@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keystow.store import tables
 from keystow.refresh import lease
+from keystow.store import tables
 from local import template as templates
 
 ROOT = Path(__file__).resolve().parents[2]

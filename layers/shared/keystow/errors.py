@@ -5,17 +5,17 @@ those that the official clients know; texts are our own. ``docs/errors.md`` expl
 and a test fails when one is missing there.
 
 401  who is calling
-     missing_auth_header · malformed_auth_header · invalid_secret_key_format · unknown_account
+     missing_auth_header · invalid_secret_key_format · unknown_account
      invalid_connect_session_token_format · unknown_connect_session_token
      missing_public_key · invalid_public_key · deprecated_authentication
 403  what the caller may do
      forbidden
 400  what was asked
-     invalid_json · invalid_body · invalid_query_params · invalid_uri_params · invalid_headers
+     invalid_json · invalid_body · invalid_query_params · invalid_uri_params
      unknown_provider_config · invalid_auth_mode · integration_not_allowed · invalid_connection
      connection_test_failed · invalid_credentials (also 424) · unknown_connection (also 404)
      missing_client_id · missing_client_secret · client_credentials_fetch_error
-     missing_provider_config · missing_access_token · missing_expires_at · invalid_expires_at
+     missing_provider_config · missing_access_token · invalid_expires_at
      missing_basic_username · missing_api_key · missing_oauth_token · missing_oauth_token_secret
      missing_account_id · unsupported_auth_mode · resource_capped · cannot_delete_prod_environment
      invalid_is_prod_flag
@@ -26,9 +26,6 @@ and a test fails when one is missing there.
      conflict · provider_in_use · multiple_webhook_signing_keys
 413  request_too_large
 415  invalid_content_type
-424  what the provider refused lately
-     connection_refresh_exhausted · connection_refresh_backoff
-429  too_many_request
 500  generic_error_support (a fault of ours; its payload is the id under which it was logged)
 503  what passes by itself
      refresh_in_progress · temporarily_unavailable
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
 CODES: Final[dict[str, tuple[int, ...]]] = {
     # who is calling
     "missing_auth_header": (401,),
-    "malformed_auth_header": (401,),
     "invalid_secret_key_format": (401,),
     "unknown_account": (401,),
     "invalid_connect_session_token_format": (401,),
@@ -60,7 +56,6 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "invalid_body": (400,),
     "invalid_query_params": (400,),
     "invalid_uri_params": (400,),
-    "invalid_headers": (400,),
     "unknown_provider_config": (400, 404),
     "invalid_auth_mode": (400,),
     "integration_not_allowed": (400,),
@@ -73,7 +68,6 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "client_credentials_fetch_error": (400,),
     "missing_provider_config": (400,),
     "missing_access_token": (400,),
-    "missing_expires_at": (400,),
     "invalid_expires_at": (400,),
     "missing_basic_username": (400,),
     "missing_api_key": (400,),
@@ -94,11 +88,6 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     # what is too large or of the wrong kind
     "request_too_large": (413,),
     "invalid_content_type": (415,),
-    # what the provider refused lately
-    "connection_refresh_exhausted": (424,),
-    "connection_refresh_backoff": (424,),
-    # what comes too often
-    "too_many_request": (429,),
     # what is our own fault, or passes by itself
     "generic_error_support": (500,),
     "refresh_in_progress": (503,),
@@ -110,7 +99,6 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
 _WITH_EMPTY_PAYLOAD: Final = frozenset(
     {
         "missing_auth_header",
-        "malformed_auth_header",
         "invalid_secret_key_format",
         "unknown_account",
         "invalid_connect_session_token_format",
@@ -121,7 +109,6 @@ _WITH_EMPTY_PAYLOAD: Final = frozenset(
         "missing_client_secret",
         "missing_provider_config",
         "missing_access_token",
-        "missing_expires_at",
         "invalid_expires_at",
         "missing_basic_username",
         "missing_api_key",

@@ -33,7 +33,6 @@ class Settings:
     websocket_url: str = ""
     public_url: str = ""
     environment_names: str = "dev,prod"
-    allow_public_keys: bool = False
     log_level: str = "INFO"
     loopback_allowed: bool = False
 

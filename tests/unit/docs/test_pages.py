@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -96,7 +97,12 @@ def test_the_commands_of_a_page_are_verbs_of_the_makefile(page):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_blocks_of_code_are_closed_and_json_is_json(page):
     content = page.read_text(encoding="utf-8")
-    assert len(re.findall(r"^```", content, re.MULTILINE)) % 2 == 0
+    fences = re.findall(r"^ *```", content, re.MULTILINE)
+    assert len(fences) % 2 == 0
+    for language, block in BLOCK.findall(content):
+        if language == "json":
+            whole = block.replace("…", "null").strip()
+            json.loads(whole if whole[0] in "{[" else f"{{{whole}}}")  # or members of an object
 
 
 def test_the_version_is_told_alike_everywhere():

@@ -214,3 +214,19 @@ def test_it_works_with_kms_itself() -> None:
         fresh = Vault(ctx.store, KmsKeyWrapper(client, key_id), ctx.clock, ctx.random)
 
         assert fresh.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"secret"
+
+
+def test_a_key_warmed_before_midnight_seals_after_it_without_kms() -> None:
+    ctx: Any = make_context()
+    ctx.clock.set(1_767_311_990)  # ten seconds to midnight UTC
+    ctx.vault.warm(Purpose.CREDENTIAL, "env1")
+    ctx.clock.advance(20)
+    ctx.kms.failure = KmsError("ThrottlingException")
+
+    envelope = ctx.vault.seal(Purpose.CREDENTIAL, "env1", BINDING, b"rotated")
+
+    assert ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"rotated"
+    ctx.kms.failure = None
+    ctx.clock.advance(600)
+    later = ctx.vault.seal(Purpose.CREDENTIAL, "env1", BINDING, b"x")
+    assert later.data_key != envelope.data_key

@@ -242,7 +242,7 @@ def _exchange(
             now=ctx.clock.now(),
         )
     except TokenError as error:
-        unreadable = error.code in {"invalid_response", "missing_access_token"}
+        unreadable = error.code == "unusable_answer"
         raise AuthorizationFailed(
             "unknown_err",
             f"The provider gave no token: {error.code}. {error.description}".strip(),

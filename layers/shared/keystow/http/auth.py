@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from keystow.environments import keys
 from keystow.errors import ApiError
-from keystow.sessions import tokens
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -52,6 +51,8 @@ def secret_key(ctx: Context, request: Request, *any_of: str) -> Principal:
 
 def session_or_secret_key(ctx: Context, request: Request, *any_of: str) -> Principal:
     """Return the principal of a connect session's token or of an API key. Raises as both do."""
+    from keystow.sessions import tokens  # most functions see no session: start-up time
+
     header = _authorization(request)
     text = header.split("Bearer ")[-1]
     if text.startswith(tokens.PREFIX):
@@ -62,6 +63,8 @@ def session_or_secret_key(ctx: Context, request: Request, *any_of: str) -> Princ
 
 def session_token(ctx: Context, request: Request) -> ConnectSession:
     """Return the connect session of the Authorization header. Raises 401."""
+    from keystow.sessions import tokens  # most functions see no session: start-up time
+
     header = _authorization(request)
     return tokens.find(ctx, header.split("Bearer ")[-1])
 
@@ -72,6 +75,8 @@ def session_in_query(ctx: Context, request: Request) -> ConnectSession:
     Public keys of the older protocol are refused: who knows one could connect any account under
     any connection id.
     """
+    from keystow.sessions import tokens  # most functions see no session: start-up time
+
     token = request.query.get("connect_session_token")
     if token is not None:
         return tokens.find(ctx, token if isinstance(token, str) else "")

@@ -57,11 +57,7 @@ class Request:
         if not self.body.strip():
             return _NO_BODY
         try:
-            found = json.loads(self.body, parse_constant=_refuse_constant)
-            if b"\\u" in self.body:
-                # Half of a surrogate pair is no character; no table and no answer could hold it.
-                json.dumps(found, ensure_ascii=False).encode()
-            return found
+            return _decoded(self.body)
         except (ValueError, RecursionError):
             raise ApiError("invalid_json", "The body is not valid JSON") from None
 
@@ -117,7 +113,8 @@ def _decoded(body: bytes) -> Any:
         text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded
     )
     if "\\u" in text:
-        json.dumps(found, ensure_ascii=False).encode()  # UnicodeEncodeError is a ValueError
+        # Half of a surrogate pair is no character; no table and no answer could hold it.
+        json.dumps(found, ensure_ascii=False).encode()
     return found
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.records.connection import Sealed
 
-DEADLINE_SECONDS = 10.0
+# For all endpoints together: the function that asks has 29 s.
+DEADLINE_SECONDS = 12.0
 
 
 def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
@@ -38,14 +39,18 @@ def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
         requests = verification_requests(provider, credentials, config, now, uuid4(ctx.random))
     except CatalogueError as error:
         raise _refused("What was typed in does not fit this provider") from error
+    until = ctx.clock.now() + DEADLINE_SECONDS
     for request in requests:
+        left = until - ctx.clock.now()
+        if left <= 0:
+            break
         try:
             answer = ctx.egress.send(
                 request.method,
                 request.url,
                 headers=request.headers,
                 body=request.body,
-                deadline=DEADLINE_SECONDS,
+                deadline=left,
                 redirects=2,
             )
         except EgressError:

@@ -113,7 +113,7 @@ class Vault:
         Raises:
             VaultUnavailable: no data key could be had now.
         """
-        key_id = self._current_key(purpose)
+        key_id = self._sealing_key(environment, purpose)
         key = self._key(environment, purpose, key_id, create=True)
         nonce = self._random.bytes(NONCE_BYTES)
         data = _additional_data(purpose, environment, key_id, binding)
@@ -137,8 +137,21 @@ class Vault:
         except InvalidTag as error:
             raise VaultError("the envelope does not open here") from error
 
-    def _current_key(self, purpose: Purpose) -> str:
-        day = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y%m%d")
+    def _sealing_key(self, environment: str, purpose: Purpose) -> str:
+        """Return the data key to seal with.
+
+        Today's; but in the minutes after midnight yesterday's while that alone is at hand, so that
+        what was warmed before an exchange serves after it.
+        """
+        today = self._current_key(purpose)
+        yesterday = self._current_key(purpose, days_ago=1)
+        if self._cached((environment, today)) or not self._cached((environment, yesterday)):
+            return today
+        return yesterday
+
+    def _current_key(self, purpose: Purpose, *, days_ago: int = 0) -> str:
+        moment = self._clock.now() - days_ago * 86_400
+        day = datetime.fromtimestamp(moment, UTC).strftime("%Y%m%d")
         return f"{purpose}-{day}"
 
     def _key(self, environment: str, purpose: Purpose, key_id: str, *, create: bool) -> bytes:

@@ -1,0 +1,147 @@
+"""Every route of the template, with a world in which each of them has something to work on."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from keystow.environments import keys
+from local.template import DEFAULT_ROUTE, load, routes
+from tests.app import ROOT, App, Result
+from tests.support import FakeEgress, make_context, seed_environment
+
+# A data class looks its module up by name, and tests.app does not enter modules there.
+sys.modules.setdefault("functions_connect_ui_app", ModuleType("functions_connect_ui_app"))
+
+IGNORED = {"last_used", "last_used_at", "last_fetched_at", "ttl"}
+# Opened by a browser that follows a link: their errors are pages.
+PAGES = {"GET /oauth/callback", "GET /oauth/connect/{providerConfigKey}", "GET /ui/{page+}"}
+FORM = "POST /oauth/callback"
+IN_QUERY = ("/oauth/connect/", "/api-auth/", "/auth/", "/oauth2/auth/")
+BY_ACCOUNT = {
+    "POST /environments",
+    "DELETE /environments/{environmentId}",
+    "POST /environment/api-keys",
+    "DELETE /environment/api-keys",
+}
+BY_SESSION = {"GET /connect/session", "DELETE /connect/session"}
+OPEN = {
+    "GET /health",
+    "GET /ready",
+    "GET /ui/{page+}",
+    "GET /oauth/callback",
+    "POST /oauth/callback",
+    "POST /connect/telemetry",
+}
+# Take no body, or look at none.
+BODYLESS = {"POST /environment/webhook-signing-key/rotate", FORM}
+VALUES = {
+    "providerConfigKey": "key",
+    "connectionId": "c1",
+    "legacyPath": "c1/metadata",
+    "uniqueKey": "key",
+    "provider": "custom",
+    "environmentId": "1",
+    "page": "connect/",
+}
+CUSTOM = {
+    "display_name": "Custom",
+    "categories": ["dev-tools"],
+    "auth_mode": "API_KEY",
+    "docs": "https://custom.example/docs",
+    "proxy": {"base_url": "https://custom.example"},
+    "credentials": {"apiKey": {"type": "string", "title": "API key"}},
+}
+
+
+@lru_cache
+def all_routes() -> tuple[str, ...]:
+    """Return the keys of the routes: ``GET /connections/{connectionId+}``."""
+    found = routes(load(ROOT / "template.yaml"))
+    return tuple(sorted(each.key for each in found if each.key != DEFAULT_ROUTE))
+
+
+def path_of(route: str, **values: str) -> str:
+    """Return a path of a route, its variables filled in."""
+    _method, path = route.split(" ", 1)
+    known = {**VALUES, **values}
+    return re.sub(r"\{(\w+)\+?\}", lambda found: known[found[1]], path)
+
+
+class World:
+    """An environment with an integration, a connection and a session."""
+
+    def __init__(self) -> None:
+        self.ctx: Any = make_context(egress=FakeEgress(default=200))
+        seeded = seed_environment(self.ctx)
+        self.key = seeded.secret_key
+        self.app = App(self.ctx, self.key)
+        _key, text, writes = keys.new_key(self.ctx, keys.ACCOUNT, "account", keys.ACCOUNT_SCOPES)
+        self.ctx.store.transact(list(writes))
+        self.account_key = str(text.reveal())
+        assert self.app.put("/providers/custom", CUSTOM).status == 201
+        body = {"provider": "custom", "unique_key": "key"}
+        assert self.app.post("/integrations", body).status == 200
+        made = self.app.post(
+            "/connections",
+            {
+                "provider_config_key": "key",
+                "connection_id": "c1",
+                "credentials": {"type": "API_KEY", "apiKey": "k"},
+            },
+        )
+        assert made.status == 201, made.body
+        made = self.app.post("/connect/sessions", {"end_user": {"id": "u1"}})
+        self.token = str(made.json()["data"]["token"])
+
+    def call(self, route: str, query: str = "", **options: Any) -> Result:
+        """Call a route as somebody who may."""
+        return self.call_path(route, path_of(route), query, **options)
+
+    def call_path(self, route: str, path: str, query: str = "", **options: Any) -> Result:
+        """Call a path of a route as somebody who may."""
+        headers = dict(options.pop("headers", {}))
+        given = []
+        if path.startswith(IN_QUERY):
+            given.append(f"connect_session_token={self.token}")
+        elif route in BY_SESSION:
+            headers.setdefault("authorization", f"Bearer {self.token}")
+        elif route in BY_ACCOUNT:
+            headers.setdefault("authorization", f"Bearer {self.account_key}")
+        if "connectionId" in route or "legacyPath" in route:
+            given.append("provider_config_key=key")
+        if query:
+            given.append(query)
+        full = f"{path}?{'&'.join(given)}" if given else path
+        return self.app.call(route.split(maxsplit=1)[0], full, headers=headers, **options)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is stored, but for who was here last and what was noted of it."""
+        return {
+            table: [
+                {name: value for name, value in item.items() if name not in IGNORED}
+                for item in items
+            ]
+            for table, items in self.ctx.store.everything().items()
+            if table != "activity"
+        }
+
+
+def check_answer(route: str, answer: Result) -> None:
+    """Require an answer that a client can read, and no fault of ours."""
+    assert answer.status < 500, (route, answer.status, answer.body[:300])
+    answer.body.decode()
+    if answer.status < 400:
+        return
+    if route in PAGES and answer.headers["content-type"].startswith("text/html"):
+        return
+    assert answer.headers["content-type"].startswith("application/json"), (route, answer)
+    error = answer.json()["error"]
+    assert isinstance(error["code"], str)
+    assert error["code"] != "generic_error_support"
+    for issue in error.get("errors", ()):
+        assert set(issue) == {"code", "message", "path"}
+        assert all(isinstance(step, str) for step in issue["path"])
