@@ -531,3 +531,49 @@ def test_the_session_is_needed_and_must_be_alive(world: World) -> None:
     world.ctx.clock.advance(30 * 60)
     late = world.start(browser, token)
     assert (late.status, late.code) == (401, "unknown_connect_session_token")
+
+
+def test_sealed_parts_moved_from_another_attempt_do_not_open(world: World) -> None:
+    from keystow.store import Put, tables
+
+    mine, theirs = world.browser(), world.browser()
+    state = world.begun(mine, world.session())["state"]
+    world.begun(theirs, world.session())
+    digest = hashlib.sha256(state.encode()).hexdigest()
+    own = next(each for each in world.attempts() if each["state_hash"] == digest)
+    other = next(each for each in world.attempts() if each["state_hash"] != digest)
+    world.ctx.store.put(Put(tables.oauth_state(digest), {**own, "sealed": other["sealed"]}))
+    page = world.back(mine, state)
+    assert page.status == 400
+    assert page.headers["content-type"].startswith("text/html")
+    assert world.provider.requests == []
+    assert world.connections() == []
+
+
+def test_an_app_secret_moved_from_another_integration_is_not_used(world: World) -> None:
+    from keystow.store import Put
+    from keystow.store.operations import Key
+
+    client = {"type": "OAUTH2", "client_id": "other", "client_secret": "other-secret"}
+    body = {"provider": "rotating", "unique_key": "other", "credentials": client}
+    assert world.app.post("/integrations", body).status == 200
+    rows = [
+        each
+        for each in world.ctx.store.everything()["registry"]
+        if each["sk"].startswith("integration#")
+    ]
+    own = next(each for each in rows if each["unique_key"] == "rot")
+    other = next(each for each in rows if each["unique_key"] == "other")
+    sealed = {
+        name: value
+        for name, value in other.items()
+        if isinstance(value, dict) and any(isinstance(each, bytes) for each in value.values())
+    }
+    assert sealed
+    world.ctx.store.put(Put(Key("registry", own["pk"], own["sk"]), {**own, **sealed}))
+    browser = world.browser()
+    state = world.begun(browser, world.session())["state"]
+    page = world.back(browser, state)
+    assert page.status == 400
+    assert page.headers["content-type"].startswith("text/html")
+    assert world.provider.requests == []

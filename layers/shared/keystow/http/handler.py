@@ -11,7 +11,7 @@ from keystow.errors import ApiError
 from keystow.http.messages import Request, Response, request_from, result_of
 from keystow.log import logger
 from keystow.store import ItemTooLarge, StoreUnavailable, TransactionConflict
-from keystow.vault import VaultUnavailable
+from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,6 +82,15 @@ def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Res
                 "temporarily_unavailable",
                 "A service this needs did not answer; try again shortly",
                 headers={"retry-after": "2"},
+            )
+        )
+    except VaultError as error:
+        logger.error("a stored secret does not open", extra={"at": _place(error)})
+        response = error_response(
+            ApiError(
+                "invalid_credentials",
+                "A stored secret cannot be opened; it must be given anew",
+                status=424,
             )
         )
     except Exception as error:  # noqa: BLE001 - the last line of defence; nothing may leak

@@ -1,0 +1,175 @@
+"""Which AWS calls each function makes: recorded while the whole API runs in process on moto."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import botocore.session
+from moto import mock_aws
+
+import keystow.aws
+from keystow.context import Context
+from keystow.settings import Settings
+from tests import app as in_process
+from tests.support import TABLE_NAMES, FakeEgress, StoppedClock, create_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+REGION = "us-east-1"
+QUEUES = {"RefreshQueue": "refresh", "WebhookQueue": "webhook", "WebhookDeadLetters": "dead"}
+TABLES = {f"{name.capitalize()}Table": name for name in TABLE_NAMES}
+LAMBDA = SimpleNamespace(
+    invoked_function_arn=f"arn:aws:lambda:{REGION}:1:function:browser_socket",
+    get_remaining_time_in_millis=lambda: 60_000,
+)
+
+
+@dataclass(frozen=True, order=True)
+class Permission:
+    """What a call needs, or a policy allows: on which resource, and for KMS for which purpose."""
+
+    action: str
+    resource: str
+    purpose: str = ""
+
+
+@dataclass
+class Recorder:
+    """Notes the permissions that the calls of the running function need."""
+
+    used: dict[str, set[Permission]] = field(default_factory=dict)
+    function: str | None = None
+    sent: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    broken: Callable[[str, Mapping[str, Any]], bool] | None = None
+    places: dict[str, str] = field(default_factory=dict)
+
+    def note(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        """Take down a call (botocore's ``provide-client-params``)."""
+        if self.function is None:
+            return
+        service, operation = model.service_model.endpoint_prefix, model.name
+        self.used.setdefault(self.function, set()).update(
+            self._needed(service, operation, params)
+        )
+        if operation in {"SendMessage", "SendMessageBatch"}:
+            queue = self.places[params["QueueUrl"]]
+            bodies = [each["MessageBody"] for each in params.get("Entries", [params])]
+            self.sent.setdefault(queue, []).extend(bodies)
+
+    def answer(self, model: Any, params: dict[str, Any], **_: Any) -> Any:
+        """Answer what moto does not, and break what shall be broken (``before-call``)."""
+        service = model.service_model.endpoint_prefix
+        if service in {"lambda", "execute-api"}:
+            return SimpleNamespace(status_code=200), {"ResponseMetadata": {"HTTPStatusCode": 200}}
+        if self.function and self.broken is not None and self.broken(model.name, params):
+            error = {"Code": "InternalServerError", "Message": "broken on purpose"}
+            parsed = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 500}}
+            return SimpleNamespace(status_code=500), parsed
+        return None
+
+    def _needed(self, service: str, operation: str, params: Mapping[str, Any]) -> set[Permission]:
+        if service == "dynamodb":
+            return set(self._on_tables(operation, params))
+        if service == "kms":
+            purpose = params["EncryptionContext"]["keystow:purpose"]
+            return {Permission(f"kms:{operation}", "VaultKey", purpose)}
+        if service == "sqs":
+            queue = self.places[params["QueueUrl"]]
+            return {Permission("sqs:SendMessage", queue)}
+        if service == "execute-api":
+            return {Permission("execute-api:ManageConnections", "BrowserSocketApi")}
+        if service == "lambda":
+            return {Permission("lambda:InvokeFunction", params["FunctionName"].split(":")[-1])}
+        raise AssertionError(f"{service}:{operation} is called and not known here")
+
+    def _on_tables(self, operation: str, params: Mapping[str, Any]) -> Iterator[Permission]:
+        if operation == "TransactWriteItems":
+            for each in params["TransactItems"]:
+                for kind, part in each.items():
+                    action = {"ConditionCheck": "ConditionCheckItem"}.get(kind, f"{kind}Item")
+                    yield Permission(f"dynamodb:{action}", self.places[part["TableName"]])
+        elif "RequestItems" in params:
+            for table in params["RequestItems"]:
+                yield Permission(f"dynamodb:{operation}", self.places[table])
+        else:
+            table = self.places[params["TableName"]]
+            index = params.get("IndexName")
+            resource = f"{table}/index/{index}" if index else table
+            yield Permission(f"dynamodb:{operation}", resource)
+
+
+@dataclass
+class Deployed:
+    """The API in process, each invocation in a cold container of its own."""
+
+    recorder: Recorder
+    settings: Settings
+    clock: StoppedClock
+    egress: Any
+    aws: Any
+
+    def context(self) -> Context:
+        """What a container that has just started works with."""
+        made = Context(self.settings, clock=self.clock)
+        made.__dict__["egress"] = self.egress
+        return made
+
+    def invoke(self, _ctx: Any, folder: str, payload: Mapping[str, Any], _: Any = None) -> Any:
+        """Run a function's handler as :func:`tests.app.invoke` does, and record its calls."""
+        self.recorder.function = folder
+        try:
+            with patch("keystow.context._current", self.context()):
+                return in_process.function(folder).handler(payload, LAMBDA)
+        finally:
+            self.recorder.function = None
+
+    def run(self, folder: str, payload: Mapping[str, Any]) -> Any:
+        """Invoke a function that no route leads to."""
+        return self.invoke(None, folder, payload)
+
+    def queued(self, queue: str) -> list[str]:
+        """Take what was sent to a queue."""
+        return self.recorder.sent.pop(queue, [])
+
+    def deliver(self, folder: str, bodies: list[str]) -> Any:
+        """Invoke a function with messages of its queue."""
+        records = [{"messageId": str(at), "body": body} for at, body in enumerate(bodies)]
+        return self.run(folder, {"Records": records})
+
+
+@contextmanager
+def deployed() -> Iterator[Deployed]:
+    """Yield the API on moto's tables, key and queues."""
+    with mock_aws(), patch.multiple(keystow.aws, _session=None, _clients={}):
+        session = botocore.session.get_session()
+        session.set_credentials("test", "test")
+        session.set_config_variable("region", REGION)
+        recorder = Recorder()
+        session.register("provide-client-params.*.*", recorder.note)
+        session.register("before-call.*.*", recorder.answer)
+        keystow.aws._session = session
+        create_tables(session.create_client("dynamodb"))
+        key = session.create_client("kms").create_key()["KeyMetadata"]["Arn"]
+        sqs = session.create_client("sqs")
+        urls = {name: sqs.create_queue(QueueName=queue)["QueueUrl"] for name, queue in QUEUES.items()}
+        recorder.places = {url: name for name, url in urls.items()}
+        recorder.places |= {TABLE_NAMES[name]: resource for resource, name in TABLES.items()}
+        tables: dict[str, Any] = {f"{name}_table": text for name, text in TABLE_NAMES.items()}
+        settings = Settings(
+            **tables,
+            kms_key_id=key,
+            refresh_queue_url=urls["RefreshQueue"],
+            webhook_queue_url=urls["WebhookQueue"],
+            webhook_dead_letter_url=urls["WebhookDeadLetters"],
+            websocket_endpoint="https://socket.test/live",
+            websocket_url="wss://socket.test/live",
+            public_url=f"https://{in_process.HOST}",
+        )
+        running = Deployed(recorder, settings, StoppedClock(), FakeEgress(default=200), session)
+        with patch("tests.app.invoke", running.invoke):
+            yield running

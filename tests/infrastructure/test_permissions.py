@@ -1,0 +1,465 @@
+"""Promise 6: each function's role allows the calls that the function makes, and no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from keystow.clock import iso
+from keystow.egress.client import Answer
+from local.template import functions, load
+from tests.app import App
+from tests.authorization_server import DEFINITION, AuthorizationServer, answer
+from tests.infrastructure.recording import Deployed, Permission, deployed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TEMPLATE = load(Path(__file__).parents[2] / "template.yaml")
+ROT, KEY, CC, BASIC, OPEN = "rot", "key", "cc", "basic", "open"
+HOOK = "https://hooks.example.com/keystow"
+
+# What a policy allows though the scenario does not call it, and why that is right.
+SELDOM: dict[tuple[str, Permission], str] = {}
+
+
+# ---- what the template allows ------------------------------------------------------------
+
+
+def resource_of(value: Any) -> str:
+    """The logical id that a statement's resource names, with the index of a table."""
+    if "Fn::GetAtt" in value:
+        return str(value["Fn::GetAtt"][0])
+    text = value["Fn::Sub"]
+    if "@connections" in text:
+        return "BrowserSocketApi"
+    return str(text.removeprefix("${").replace(".Arn}", ""))
+
+
+def permissions(statement: Mapping[str, Any]) -> Iterator[Permission]:
+    actions, places = statement["Action"], statement["Resource"]
+    condition = (statement.get("Condition") or {}).get("StringEquals") or {}
+    purposes = condition.get("kms:EncryptionContext:keystow:purpose", [""])
+    for action in [actions] if isinstance(actions, str) else actions:
+        for place in places if isinstance(places, list) else [places]:
+            for purpose in [purposes] if isinstance(purposes, str) else purposes:
+                resource = resource_of(place).replace("BrowserSocketFunction", "browser_socket")
+                yield Permission(action, resource, purpose)
+
+
+def allowed() -> dict[str, set[Permission]]:
+    """Function's folder → what its role may do."""
+    found: dict[str, set[Permission]] = {}
+    folders = {}
+    for name, properties in functions(TEMPLATE).items():
+        folder = folders[name] = Path(properties["CodeUri"]).name
+        statements = [
+            each for policy in properties.get("Policies", ()) for each in policy["Statement"]
+        ]
+        found[folder] = {each for one in statements for each in permissions(one)}
+    for resource in TEMPLATE["Resources"].values():
+        if resource["Type"] != "AWS::IAM::Policy":
+            continue
+        for role in resource["Properties"]["Roles"]:
+            folder = folders[role["Ref"].removesuffix("Role")]
+            for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
+                found[folder].update(permissions(statement))
+    return found
+
+
+# ---- what the functions do ---------------------------------------------------------------
+
+
+class Scenario:
+    """Everything the API offers, done at least once, with what can go wrong on the way."""
+
+    def __init__(self, running: Deployed) -> None:
+        self.running = running
+        self.server = AuthorizationServer()
+        running.egress = self.server
+        first = running.run("bootstrap_keys", {})
+        running.run("bootstrap_keys", {})
+        self.account = running.run("bootstrap_keys", {"rotate": True})["account_key"]
+        self.app = App(running.context(), first["secret_key"])
+        for step in (
+            self.environments,
+            self.providers_and_integrations,
+            self.sessions,
+            self.typed,
+            self.popup,
+            self.connections,
+            self.refreshes,
+            self.webhooks,
+            self.sockets,
+            self.removals,
+        ):
+            step()
+
+    def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """Call on a day of its own, so that what is done once a day is done each time."""
+        self.next_day()
+        found = self.app.call(method, path, body, **options)
+        assert found.status < 300, (method, path, found.status, found.body)
+        return found.json() if found.body else None
+
+    def refused(self, method: str, path: str, body: Any = None, **options: Any) -> None:
+        found = self.app.call(method, path, body, **options)
+        assert 400 <= found.status < 500, (method, path, found.status, found.body)
+
+    def environments(self) -> None:
+        for path in ("/health", "/ready"):
+            self.ok("GET", path)
+        self.refused("GET", "/nowhere")
+        self.ok("GET", "/environment-variables")
+        self.ok("GET", "/environment/webhook-settings")
+        self.ok("PUT", "/environment/webhook-settings", {"primary_url": HOOK})
+        self.ok("POST", "/environment/webhook-signing-key/rotate")
+        made = self.ok("POST", "/environments", {"name": "more"}, key=self.account)["data"]["id"]
+        body = {"environment_id": made, "display_name": "one"}
+        key = self.ok("POST", "/environment/api-keys", body, key=self.account)["data"]
+        other = {"provider": "unauthenticated", "unique_key": OPEN}
+        self.ok("POST", "/integrations", other, key=key["secret"])
+        credentials = {"provider_config_key": OPEN, "credentials": {"type": "NONE"}}
+        self.ok("POST", "/connections", credentials, key=key["secret"])
+        gone = {"environment_id": made, "key_id": key["id"]}
+        second = {**body, "display_name": "two"}
+        self.ok("POST", "/environment/api-keys", second, key=self.account)
+        self.ok("DELETE", "/environment/api-keys", gone, key=self.account)
+        self.ok("DELETE", f"/environments/{made}", key=self.account)
+
+    def providers_and_integrations(self) -> None:
+        self.ok("PUT", "/providers/rotating", DEFINITION)
+        self.ok("PUT", "/providers/rotating", {**DEFINITION, "display_name": "Again"})
+        self.ok("PUT", "/providers/spare", DEFINITION)
+        self.ok("DELETE", "/providers/spare")
+        checked = {
+            **{name: DEFINITION[name] for name in ("display_name", "categories", "docs")},
+            "auth_mode": "API_KEY",
+            "proxy": {
+                "base_url": "https://rotating.example/api",
+                "headers": {"x-key": "${apiKey}"},
+            },
+        }
+        self.ok("PUT", "/providers/checked", checked)
+        flow = {**DEFINITION, "auth_mode": "OAUTH2_CC"}
+        for name in ("authorization_url", "revocation_url", "issuer"):
+            flow.pop(name)
+        self.ok("PUT", "/providers/machine", flow)
+        self.ok("PUT", "/providers/plain", {**checked, "auth_mode": "BASIC"})
+        secret = {"type": "OAUTH2", "client_id": "id", "client_secret": "s", "scopes": "read"}
+        self.ok(
+            "POST",
+            "/integrations",
+            {"provider": "rotating", "unique_key": ROT, "credentials": secret},
+        )
+        self.refused("DELETE", "/providers/rotating")
+        for provider, unique_key in (
+            ("checked", KEY),
+            ("machine", CC),
+            ("plain", BASIC),
+            ("unauthenticated", OPEN),
+        ):
+            self.ok("POST", "/integrations", {"provider": provider, "unique_key": unique_key})
+        self.ok("GET", "/integrations")
+        self.ok("GET", f"/integrations/{ROT}?include=credentials")
+        self.ok("PATCH", f"/integrations/{ROT}", {"credentials": secret, "display_name": "R"})
+        self.ok("PATCH", f"/integrations/{BASIC}", {"unique_key": "renamed"})
+        self.ok("PATCH", "/integrations/renamed", {"unique_key": BASIC})
+        for path in ("/providers", "/providers/rotating", "/providers/github/templates"):
+            self.ok("GET", path)
+
+    def next_day(self) -> None:
+        """The data keys of yesterday seal nothing more; whoever seals next makes new ones."""
+        self.running.clock.advance(86_400)
+
+    def session(self, **more: Any) -> str:
+        user = {"id": "u1", "email": "u1@example.com"}
+        made = self.ok("POST", "/connect/sessions", {"end_user": user, **more})
+        return str(made["data"]["token"])
+
+    def reconnecting(self, connection_id: str, integration: str = ROT) -> str:
+        body = {"connection_id": connection_id, "integration_id": integration}
+        return str(self.ok("POST", "/connect/sessions/reconnect", body)["data"]["token"])
+
+    def sessions(self) -> None:
+        token = self.session(allowed_integrations=[ROT])
+        for path in ("/connect/session", "/integrations", "/providers/rotating"):
+            assert self.app.get(path, key=token).status == 200
+        token = self.session()
+        told = {"token": token, "event": "open", "timestamp": iso(self.running.clock.now())}
+        assert self.app.post("/connect/telemetry", told, key=None).status == 204
+        assert self.app.delete("/connect/session", key=token).status == 204
+
+    def typed(self) -> None:
+        made = {}
+        for path, body in (
+            (f"/api-auth/api-key/{KEY}", {"apiKey": "k" * 20}),
+            (f"/api-auth/basic/{BASIC}", {"username": "u", "password": "p"}),
+            (f"/auth/unauthenticated/{OPEN}", None),
+            (f"/oauth2/auth/{CC}", {"client_id": "i", "client_secret": "s"}),
+        ):
+            query = f"?connect_session_token={self.session()}"
+            found = self.app.post(f"{path}{query}", body, key=None)
+            assert found.status == 200, (path, found.body)
+            made[path] = found.json()["connectionId"]
+        self.server.fault = lambda _number: answer(401, {"error": "invalid_client"})
+        path = f"/oauth2/auth/{CC}"
+        self.refused("POST", path + query, {"client_id": "i", "client_secret": "x"}, key=None)
+        self.server.fault = None
+        for path, body in (
+            (f"/api-auth/api-key/{KEY}", {"apiKey": "n" * 20}),
+            (f"/auth/unauthenticated/{OPEN}", None),
+        ):
+            again = self.reconnecting(made[path], path.rsplit("/", 1)[1])
+            found = self.app.post(f"{path}?connect_session_token={again}", body, key=None)
+            assert found.status == 200, found.body
+
+    def popup(self) -> None:
+        made = self.authorized(self.session())
+        self.authorized(self.reconnecting(made))
+        self.authorized(self.session(), code=None, error="access_denied")
+        asked = {"connect_session_token": self.session(), "ws_client_id": self.socket()}
+        self.refused("GET", f"/oauth/connect/nope?{urlencode(asked)}", key=None)
+        self.refused("GET", "/oauth/callback?code=x&state=none", key=None)
+
+    def socket(self) -> str:
+        """A browser's socket, and its public id."""
+        self.running.run(
+            "browser_socket",
+            {"requestContext": {"routeKey": "$connect", "connectionId": "c1"}},
+        )
+        resource = self.running.aws.create_client("dynamodb")
+        name = self.running.settings.sessions_table
+        items = resource.scan(TableName=name)["Items"]
+        ids = [each["pk"]["S"] for each in items if each["sk"]["S"] == "socket"]
+        return str(ids[-1].rpartition("#")[2])
+
+    def authorized(self, token: str, **back: Any) -> str:
+        asked = {"connect_session_token": token, "ws_client_id": self.socket()}
+        started = self.app.get(f"/oauth/connect/{ROT}?{urlencode(asked)}", key=None)
+        assert started.status == 302, started.body
+        (state,) = parse_qs(urlsplit(started.headers["location"]).query)["state"]
+        name, _, value = started.cookies[0].split(";")[0].partition("=")
+        given = {"code": "c", "iss": DEFINITION["issuer"], **back, "state": state}
+        query = urlencode({name: text for name, text in given.items() if text})
+        path = f"/oauth/callback?{query}"
+        found = self.app.get(path, key=None, cookies={name: value})
+        assert found.status == (400 if "error" in back else 200), found.body
+        self.app.get(path, key=None, cookies={name: value})
+        listed = self.ok("GET", f"/connections?integrationId={ROT}")["connections"]
+        return str(listed[0]["connection_id"]) if listed else ""
+
+    def imported(self, connection_id: str, life_s: float = -60, integration: str = ROT) -> str:
+        body: dict[str, Any] = {
+            "provider_config_key": integration,
+            "connection_id": connection_id,
+            "credentials": {
+                "type": "OAUTH2",
+                "access_token": "at",
+                "refresh_token": self.server._current,
+            },
+            "end_user": {"id": "u1"},
+        }
+        self.server.family_dead = False
+        self.next_day()
+        body["credentials"]["expires_at"] = iso(self.running.clock.now() + life_s)
+        self.ok("POST", "/connections", body)
+        return f"/connections/{connection_id}?provider_config_key={integration}"
+
+    def connections(self) -> None:
+        place = self.imported("c1", 3600)
+        self.imported("c1", 3600)
+        legacy = {"provider_config_key": KEY, "connection_id": "c2", "api_key": "k" * 20}
+        self.ok("POST", "/connection", legacy)
+        self.ok("GET", place)
+        for query in (
+            *("", "?endUserId=u1", f"?integrationId={ROT}", f"?integrationId={ROT},{KEY}"),
+            *("?connectionId=c1", "?search=c", "?tags[end_user_id]=u1", "?limit=1"),
+        ):
+            self.ok("GET", f"/connections{query}")
+        self.ok("PATCH", place, {"tags": {"a": "b"}, "end_user": {"id": "u2"}})
+        metadata = {"connection_id": ["c1"], "provider_config_key": ROT, "metadata": {"a": 1}}
+        self.ok("POST", "/connections/metadata", metadata)
+        self.ok("PATCH", "/connections/metadata", metadata)
+        two = {**metadata, "connection_id": ["c1", "never"]}
+        self.refused("PATCH", "/connections/metadata", two)
+        self.ok("PATCH", f"/connection/c1/metadata?provider_config_key={ROT}", {"b": 2})
+        self.ok("POST", f"/connection/c1/metadata?provider_config_key={ROT}", {"b": 2})
+        self.refused("GET", f"/connections/never?provider_config_key={ROT}")
+        self.ok("DELETE", place)
+
+    def refreshes(self) -> None:
+        """Every way a refresh can go, begun by a reader and begun by the queue."""
+        for way in (self.by_reader, self.by_queue):
+            name = way.__name__
+            good = self.imported(f"{name}-good")
+            self.next_day()
+            way(good)
+            place = self.imported(f"{name}-dead")
+            self.server.fault = lambda _number: answer(400, {"error": "invalid_grant"})
+            way(place)
+            self.server.fault = lambda _number: answer(503, {})
+            ill = self.imported(f"{name}-ill")
+            way(ill)
+            self.server.fault = None
+            self.running.clock.advance(60)
+            way(ill)
+            self.lost_commit(way, self.imported(f"{name}-lost"))
+            self.lost_lease(way, self.imported(f"{name}-late"), f"{name}-late")
+            self.deleted_meanwhile(way, self.imported(f"{name}-gone"))
+
+    def by_reader(self, place: str) -> None:
+        found = self.app.get(f"{place}&force_refresh=true")
+        assert found.status in {200, 400, 404, 424, 503}, found.body
+
+    def by_queue(self, place: str) -> None:
+        del place
+        self.running.clock.advance(30)
+        self.running.run("refresh_tokens", {})
+        bodies = self.running.queued("RefreshQueue")
+        self.running.deliver("refresh_tokens", bodies)
+
+    def lost_commit(self, way: Any, place: str) -> None:
+        """The table does not take the new credential; it travels on the queue."""
+        recorder = self.running.recorder
+        asked = len(self.server.requests)
+
+        def broken(operation: str, _params: Mapping[str, Any]) -> bool:
+            writes = operation in {"PutItem", "TransactWriteItems"}
+            return writes and len(self.server.requests) > asked
+
+        recorder.broken = broken
+        way(place)
+        recorder.broken = None
+        self.running.deliver("refresh_tokens", self.running.queued("RefreshQueue"))
+
+    def lost_lease(self, way: Any, place: str, connection_id: str) -> None:
+        """The fence moves on while the provider answers; the token is parked, and used later."""
+        client = self.running.aws.create_client("dynamodb")
+        table = self.running.settings.connections_table
+
+        def overtake(_number: int) -> Answer | None:
+            function, self.running.recorder.function = self.running.recorder.function, None
+            for item in client.scan(TableName=table)["Items"]:
+                if item["sk"]["S"] != "connection#secret" or connection_id not in item["pk"]["S"]:
+                    continue
+                client.update_item(
+                    TableName=table,
+                    Key={"pk": item["pk"], "sk": item["sk"]},
+                    UpdateExpression="SET due_at = :now REMOVE lease_until ADD fence :one",
+                    ExpressionAttributeValues={
+                        ":one": {"N": "1"},
+                        ":now": {"N": str(int(self.running.clock.now() * 1000))},
+                    },
+                )
+            self.running.recorder.function = function
+            return None
+
+        self.server.fault_after = overtake
+        way(place)
+        self.server.fault_after = None
+        self.running.clock.advance(60)
+        asked = len(self.server.requests)
+        self.server.fault = lambda number: (
+            answer(400, {"error": "invalid_grant"}) if number == asked + 1 else None
+        )
+        way(place)
+        self.server.fault = None
+
+    def deleted_meanwhile(self, way: Any, place: str) -> None:
+        def delete(_number: int) -> Answer | None:
+            function = self.running.recorder.function
+            assert self.app.delete(place).status == 200
+            self.running.recorder.function = function
+            return None
+
+        self.server.fault_after = delete
+        way(place)
+        self.server.fault_after = None
+
+    def webhooks(self) -> None:
+        run, clock = self.running, self.running.clock
+        bodies = run.queued("WebhookQueue")
+        assert bodies
+        server, statuses = self.server, iter([200, 500, 410])
+
+        class Receiver:
+            """Takes, fails and leaves, one after the other; then fails for good."""
+
+            def send(self, *_: Any, **__: Any) -> Answer:
+                return answer(next(statuses, 500), {})
+
+        run.egress = Receiver()
+        for body in bodies[:3]:
+            run.deliver("send_webhook", [body])
+        settings = {"primary_url": f"{HOOK}/again"}
+        self.ok("PUT", "/environment/webhook-settings", settings)
+        run.egress = server
+        self.imported("told", 3600)
+        run.egress = Receiver()
+        for _attempt in range(12):
+            run.deliver("send_webhook", run.queued("WebhookQueue"))
+            clock.advance(25 * 3600)
+            run.run("send_webhook", {})
+        dead = run.queued("WebhookDeadLetters")
+        assert dead
+        run.deliver("send_webhook", dead[-1:])
+        run.egress = server
+
+    def sockets(self) -> None:
+        client_id = self.socket()
+        job = {"acknowledge": {"client_id": client_id, "connection": "c1"}}
+        self.running.run("browser_socket", job)
+        for route in ("$default", "$disconnect"):
+            context = {"routeKey": route, "connectionId": "c1"}
+            self.running.run("browser_socket", {"requestContext": context})
+        self.ok_page("/ui/connect/")
+
+    def ok_page(self, path: str) -> None:
+        assert self.app.get(path, key=None).status == 200
+
+    def removals(self) -> None:
+        for unique_key in (ROT, KEY, OPEN, BASIC, CC):
+            self.ok("DELETE", f"/integrations/{unique_key}")
+        self.ok("DELETE", "/providers/rotating")
+
+
+@pytest.fixture(scope="module")
+def used() -> dict[str, set[Permission]]:
+    """Function's folder → what its calls needed."""
+    with deployed() as running:
+        Scenario(running)
+        return running.recorder.used
+
+
+FOLDERS = sorted(Path(each["CodeUri"]).name for each in functions(TEMPLATE).values())
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_function_may_do_what_it_does(folder: str, used: dict[str, set[Permission]]) -> None:
+    assert sorted(used.get(folder, set()) - allowed()[folder]) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_function_may_do_no_more(folder: str, used: dict[str, set[Permission]]) -> None:
+    excused = {each for name, each in SELDOM if name == folder}
+    assert sorted(allowed()[folder] - used.get(folder, set()) - excused) == []
+
+
+def test_what_is_excused_is_allowed_and_not_called(used: dict[str, set[Permission]]) -> None:
+    for (folder, permission), reason in SELDOM.items():
+        assert reason
+        assert permission in allowed()[folder]
+        assert permission not in used.get(folder, set())
+
+
+def test_no_policy_allows_all_of_anything() -> None:
+    for resource in TEMPLATE["Resources"].values():
+        for policy in resource.get("Properties", {}).get("Policies") or ():
+            for statement in policy["Statement"]:
+                assert "*" not in json.dumps(statement["Action"])
+                assert statement["Resource"] != "*"

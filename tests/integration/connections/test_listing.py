@@ -1,0 +1,143 @@
+"""Listing connections: filters, order, pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.connections.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.imported("c1", tags={"Team": "blue", "tier": "1"})
+    world.ctx.clock.advance(1)
+    world.imported(
+        "c2",
+        "rot",
+        end_user={"id": "u1", "email": "Ann@Example.com", "display_name": "Ann Beta"},
+        tags={"Team": "blue"},
+    )
+    world.ctx.clock.advance(1)
+    world.imported("c3", end_user={"id": "u2"})
+    world.ctx.clock.advance(1)
+    world.imported("alpha", end_user={"id": "u1"}, tags={"team": "red"})
+    return world
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["alpha", "c3", "c2", "c1"]),
+        ({"connectionId": "c2"}, ["c2"]),
+        ({"connectionId": "c"}, []),
+        ({"integrationId": "pat"}, ["alpha", "c3", "c1"]),
+        ({"integrationId": "pat,rot"}, ["alpha", "c3", "c2", "c1"]),
+        ({"integrationId": "nope"}, []),
+        ({"endUserId": "u1"}, ["alpha", "c2"]),
+        ({"endUserId": "u1", "integrationId": "rot"}, ["c2"]),
+        ({"endUserId": "nobody"}, []),
+        ({"tags[team]": "blue"}, ["c2", "c1"]),
+        ({"tags[TEAM]": "blue", "tags[tier]": "1"}, ["c1"]),
+        ({"tags[end_user_email]": "Ann@Example.com"}, ["c2"]),
+        ({"search": "ALPHA"}, ["alpha"]),
+        ({"search": "beta"}, ["c2"]),
+        ({"search": "example.com"}, ["c2"]),
+        ({"search": "%"}, []),
+        ({"limit": 2}, ["alpha", "c3"]),
+        ({"limit": 2, "page": 1}, ["c2", "c1"]),
+        ({"limit": 2, "page": 2}, []),
+    ],
+)
+def test_each_filter_finds_what_it_names_newest_first(
+    world: World, query: dict[str, object], found: list[str]
+) -> None:
+    assert world.listed(**query) == found
+
+
+def test_sessions_give_their_organization_to_the_list(world: World) -> None:
+    body = {
+        "end_user": {"id": "u9"},
+        "organization": {"id": "org-1", "display_name": "Org One"},
+        "allowed_integrations": ["pat"],
+    }
+    token = world.app.post("/connect/sessions", body).json()["data"]["token"]
+    made = world.app.post(
+        f"/api-auth/api-key/pat?connect_session_token={token}", {"apiKey": "k"}, key=None
+    )
+    (found,) = world.page(endUserOrganizationId="org-1")["connections"]
+    assert found["connection_id"] == made.json()["connectionId"]
+    assert found["end_user"]["organization"] == {"id": "org-1", "display_name": "Org One"}
+
+
+def test_the_cursor_visits_each_once_while_others_come_and_go(world: World) -> None:
+    for number in range(20):
+        world.imported(f"n{number}")  # all in the same millisecond
+    seen: list[str] = []
+    cursor = None
+    round_ = 0
+    while True:
+        query = {"limit": 3, **({"cursor": cursor} if cursor else {})}
+        page = world.page(**query)
+        seen += [each["connection_id"] for each in page["connections"]]
+        round_ += 1
+        world.ctx.clock.advance(1)
+        world.imported(f"later{round_}")
+        if round_ == 2:
+            gone = seen[0]
+            assert world.app.delete(f"/connections/{gone}?provider_config_key=pat").status == 200
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 24
+    assert not [each for each in seen if each.startswith("later")]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"integrationId": "pat,rot"},
+        {"endUserId": "u1"},
+        {"tags[team]": "blue"},
+        {"search": "c"},
+        {"connectionId": "c1"},
+    ],
+)
+def test_pages_by_cursor_make_up_the_whole_of_every_filter(
+    world: World, query: dict[str, str]
+) -> None:
+    whole = world.listed(**query)
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    for _page in range(10):
+        page = world.page(limit=1, **query, **cursor)
+        seen += [each["connection_id"] for each in page["connections"]]
+        if "next_cursor" not in page:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert seen == whole
+
+
+def test_the_cursor_of_another_environment_shows_nothing_of_it(world: World) -> None:
+    other = World(of=world, environment="env2")
+    other.imported("mine")
+    cursor = world.page(limit=1)["next_cursor"]
+    shown = other.app.get(f"/connections?cursor={cursor}")
+    assert shown.status == 200
+    assert {each["connection_id"] for each in shown.json()["connections"]} <= {"mine"}
+
+
+def test_a_deleted_integration_takes_its_connections_from_the_list(world: World) -> None:
+    assert world.app.delete("/integrations/pat").status == 200
+    assert world.listed() == ["c2"]
+    assert world.listed(connectionId="c1") == []
+
+
+def test_a_renamed_integration_is_listed_by_its_new_key() -> None:
+    world = World()
+    assert world.app.patch("/integrations/pat", {"unique_key": "new"}).status == 200
+    world.imported("c1", "new")
+    (found,) = world.page(integrationId="new")["connections"]
+    assert found["provider_config_key"] == "new"
+    assert world.listed(integrationId="pat") == []
