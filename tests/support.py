@@ -11,7 +11,7 @@ import hmac
 import json
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from keystow import ids
@@ -26,6 +26,7 @@ from keystow.store.dynamodb import DynamoStore
 from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW
 from keystow.store.tables import TABLES
+from keystow.value import replace
 from keystow.vault import Vault
 from keystow.vault.kms import KmsError
 

@@ -53,9 +53,7 @@ class Recorder:
         if self.function is None:
             return
         service, operation = model.service_model.endpoint_prefix, model.name
-        self.used.setdefault(self.function, set()).update(
-            self._needed(service, operation, params)
-        )
+        self.used.setdefault(self.function, set()).update(self._needed(service, operation, params))
         if operation in {"SendMessage", "SendMessageBatch"}:
             queue = self.places[params["QueueUrl"]]
             bodies = [each["MessageBody"] for each in params.get("Entries", [params])]
@@ -156,7 +154,9 @@ def deployed() -> Iterator[Deployed]:
         create_tables(session.create_client("dynamodb"))
         key = session.create_client("kms").create_key()["KeyMetadata"]["Arn"]
         sqs = session.create_client("sqs")
-        urls = {name: sqs.create_queue(QueueName=queue)["QueueUrl"] for name, queue in QUEUES.items()}
+        urls = {
+            name: sqs.create_queue(QueueName=queue)["QueueUrl"] for name, queue in QUEUES.items()
+        }
         recorder.places = {url: name for name, url in urls.items()}
         recorder.places |= {TABLE_NAMES[name]: resource for resource, name in TABLES.items()}
         tables: dict[str, Any] = {f"{name}_table": text for name, text in TABLE_NAMES.items()}

@@ -25,7 +25,19 @@ LEVELS = (
     {"sessions", "connections", "authorization", "integrations", "environments"},
     {"modes", "refresh", "events", "activity"},
     {"oauth", "catalog", "vault", "egress", "records", "registry", "pages"},
-    {"store", "settings", "errors", "clock", "ids", "secret", "queues", "sockets", "aws", "log"}
+    {
+        "store",
+        "settings",
+        "errors",
+        "clock",
+        "ids",
+        "secret",
+        "value",
+        "queues",
+        "sockets",
+        "aws",
+        "log",
+    }
     | {"validation", "context"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

@@ -33,8 +33,9 @@ and a test fails when one is missing there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from keystow.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,8 +119,7 @@ _WITH_EMPTY_PAYLOAD: Final = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Issue:
+class Issue(Value):
     """One fault of a request: a validation code, a sentence, and where it stands."""
 
     code: str

@@ -7,8 +7,9 @@ in ``docs/settings.md``; a test fails when one is not.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
+
+from keystow.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 PREFIX = "KEYSTOW_"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Value):
     """Names of resources and URLs; empty where a function was not given one it does not need."""
 
     connections_table: str = ""
@@ -45,15 +45,15 @@ def load(variables: Mapping[str, str] | None = None) -> Settings:
     """
     source = os.environ if variables is None else variables
     found: dict[str, str | bool] = {}
-    for field in fields(Settings):
-        value = source.get(PREFIX + field.name.upper())
+    for name in Settings.names():
+        value = source.get(PREFIX + name.upper())
         if value is None:
             continue
-        if isinstance(field.default, bool):
+        if isinstance(getattr(Settings, name), bool):
             lowered = value.strip().lower()
             if lowered not in {"", "0", "1", "true", "false"}:
-                raise ValueError(f"{PREFIX}{field.name.upper()} must be 0 or 1")
-            found[field.name] = lowered in {"1", "true"}
+                raise ValueError(f"{PREFIX}{name.upper()} must be 0 or 1")
+            found[name] = lowered in {"1", "true"}
         else:
-            found[field.name] = value.strip()
+            found[name] = value.strip()
     return Settings(**found)  # type: ignore[arg-type]

@@ -27,8 +27,6 @@ _CODES = {
     "less_than_equal": "too_big",
     "less_than": "too_big",
     "string_pattern_mismatch": "invalid_format",
-    "union_tag_invalid": "invalid_union",
-    "union_tag_not_found": "invalid_union",
     "literal_error": "invalid_value",
     "enum": "invalid_value",
 }
@@ -80,6 +78,10 @@ def issues_of(
         if kind in {"union_tag_invalid", "union_tag_not_found"}:
             discriminator = str(finding.get("ctx", {}).get("discriminator", "")).strip("'")
             path = (*path, discriminator)
+            # pydantic's own text would repeat what was received.
+            expected = finding.get("ctx", {}).get("expected_tags", "a type")
+            issues.append(Issue("invalid_union", f"expected {expected}", path))
+            continue
         issues.append(Issue(_code_of(kind), finding["msg"], path))
     issues += [
         Issue("unrecognized_keys", f"unknown keys: {', '.join(names)[:200]}", path)

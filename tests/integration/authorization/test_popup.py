@@ -391,9 +391,8 @@ def test_a_callback_in_a_form_becomes_a_get(world: World) -> None:
 
 
 def test_the_callback_of_a_domain_of_ones_own_is_asked_for(world: World) -> None:
-    from dataclasses import replace
-
     from keystow.store import Put
+    from keystow.value import replace
 
     environment = replace(
         world.seeded.environment, callback_url="https://login.customer.example/cb"

@@ -38,12 +38,8 @@ NEEDED = {
 def test_every_route_needs_its_scope_and_says_which(route: str) -> None:
     world = World()
     world.imported("c1")
-    others = [
-        scope
-        for scope in sorted(set(NEEDED.values()))
-        if scope != NEEDED[route]
-    ]
-    method, path = route.split()[0], path_of(route)
+    others = [scope for scope in sorted(set(NEEDED.values())) if scope != NEEDED[route]]
+    method, path = route.split(maxsplit=1)[0], path_of(route)
     refused = world.app.call(method, path, {}, key=world.key(*others))
     assert (refused.status, refused.code) == (403, "forbidden")
     assert NEEDED[route] in refused.json()["error"]["message"]
@@ -167,7 +163,7 @@ def test_a_key_of_one_environment_sees_and_changes_nothing_of_another(route: str
     if path.startswith(("/oauth/connect/", "/api-auth/", "/auth/", "/oauth2/auth/")):
         queries = [f"connect_session_token={token}"]
     key = token if route in BY_SESSION else mine.seeded.secret_key
-    method = route.split()[0]
+    method = route.split(maxsplit=1)[0]
     for query in queries:
         for body in bodies if method != "GET" else [None]:
             found = mine.app.call(method, f"{path}?{query}", body, key=key)
@@ -223,9 +219,7 @@ def test_a_ciphertext_moved_to_another_connection_does_not_open(expired: bool, q
     stolen = secret_of(world, "victim")
     own = secret_of(world, "thief")
     moved = {
-        name: value
-        for name, value in stolen.items()
-        if name not in {"pk", "sk", "connection_id"}
+        name: value for name, value in stolen.items() if name not in {"pk", "sk", "connection_id"}
     }
     replace_secret(world, own, **moved)
     found = world.read("thief", "rot", query)

@@ -90,9 +90,7 @@ def test_twenty_patches_at_once_of_a_connection_without_metadata_keep_all_their_
     with moto_store() as (store, _client):
         world = World(store=store)
         world.imported("c1")
-        key = next(
-            item for item in every(store, world, "c1") if item["sk"] == tables.CONNECTION
-        )
+        key = next(item for item in every(store, world, "c1") if item["sk"] == tables.CONNECTION)
         from keystow.store import Key, Update
 
         place = Key(tables.CONNECTIONS, key["pk"], key["sk"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +15,7 @@ from keystow.records.session import ConnectSession
 from keystow.registry import integrations
 from keystow.sessions import tokens
 from keystow.store import Put, tables
+from keystow.value import replace
 from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
 from tests.support import make_context, run_in_parallel, seed_environment
 

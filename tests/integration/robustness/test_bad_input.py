@@ -115,7 +115,7 @@ QUERIES = {
     "long values": "search=" + "a" * 100_000,
     "long names": "a" * 100_000 + "=1",
     "many names": "&".join(f"a{number}=1" for number in range(3_000)),
-    "doubled names": "provider_config_key=a&provider_config_key=b&limit=1&limit=2&search=a&search=b",
+    "doubled names": "provider_config_key=a&provider_config_key=b&limit=1&limit=2&search=a&search=",
     "brackets": "tags[a][b][c][d][e][f][g]=1&params[[]]=1&limit[]=1&connection_id[x]=1&[=&]=&[]=1",
     "objects for texts": "limit[a]=1&search[a]=1&connectionId[]=1&cursor[a]=1&include[a]=1",
     "texts for objects": "tags=1&params=1&authorization_params=1&credentials=1",
@@ -145,8 +145,8 @@ HEADERS: dict[str, dict[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[dict[str, World]]:
-    yield {"world": World()}
+def shared() -> dict[str, World]:
+    return {"world": World()}
 
 
 class Watch:

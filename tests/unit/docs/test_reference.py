@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import re
 
 import pytest
@@ -117,9 +116,10 @@ def test_every_setting_is_documented_with_its_variable_and_default():
     table = sections(text("docs/settings.md"), 2)["Environment variables of the functions"]
     documented = {names(row[0])[0]: names(row[1]) for row in rows(table)}
     expected = {}
-    for field in dataclasses.fields(Settings):
-        default = {True: "1", False: "0"}.get(field.default, field.default)
-        expected[PREFIX + field.name.upper()] = [default] if default else []
+    for name in Settings.names():
+        value = getattr(Settings, name)
+        default = {True: "1", False: "0"}.get(value, value)
+        expected[PREFIX + name.upper()] = [default] if default else []
     assert documented == expected
 
 

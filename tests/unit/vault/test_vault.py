@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystow.store import Update, tables
+from keystow.value import replace
 from keystow.vault import Envelope, Purpose, Vault, VaultError, VaultUnavailable
 from keystow.vault.kms import KmsError, KmsKeyWrapper
 from keystow.vault.vault import CACHE_SECONDS

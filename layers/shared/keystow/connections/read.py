@@ -7,7 +7,6 @@ first, by exactly one of however many readers there are.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.connections import views
@@ -28,11 +27,11 @@ from keystow.store import (
     Update,
     tables,
 )
-from keystow.vault import VaultError, VaultUnavailable
+from keystow.value import replace
+from keystow.vault import VaultError
 
 if TYPE_CHECKING:
     from keystow.context import Context
-    from keystow.records.connection import Sealed
     from keystow.records.integration import Integration
 
 DAY_MS: Final = 86_400_000
@@ -302,7 +301,7 @@ class _Reading:
         shown = views.full(
             connection,
             self._integration.unique_key,
-            self._opened(),
+            None,
             with_credentials=False,
             with_refresh_token=False,
         )
@@ -312,13 +311,6 @@ class _Reading:
             status=status,
             payload={"connection": shown},
         )
-
-    def _opened(self) -> Sealed | None:
-        """Return what is sealed, for the config beside an error; None when it does not open."""
-        try:
-            return self.secret.unseal(self._ctx.vault)
-        except (VaultError, VaultUnavailable):
-            return None
 
 
 def _is_same(one: StoredSecret, other: StoredSecret) -> bool:

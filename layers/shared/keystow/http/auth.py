@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keystow.environments import keys
 from keystow.errors import ApiError
+from keystow.value import Value
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 SESSION_SCOPES = ("environment:integrations:list",)
 
 
-@dataclass(frozen=True)
-class Principal:
+class Principal(Value):
     """Who calls: an environment's (or the account's) key, or a connect session."""
 
     owner: str

@@ -6,13 +6,13 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 from urllib.parse import unquote
 
 from keystow.errors import ApiError, Issue
 from keystow.http.query import parse
+from keystow.value import Value, field
 
 MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 64
@@ -20,8 +20,7 @@ MAX_DIGITS = 100
 _NO_BODY = object()
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Value):
     """An HTTP request.
 
     ``route`` is API Gateway's ``routeKey``; ``base_url`` the canonical public URL without trailing
@@ -41,7 +40,10 @@ class Request:
     host_url: str = ""
     source_ip: str = ""
     request_id: str = ""
-    event: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    event: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.route})"  # a body or a header may hold a secret
 
     def json(self) -> Any:
         """Return the decoded JSON body; the :data:`no_body` mark when there is none.
@@ -89,8 +91,7 @@ class Request:
             raise ApiError("invalid_query_params", issues=[issue])
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(Value):
     """An HTTP response; a dict or list body is sent as JSON, text and bytes as they are."""
 
     status: int = 200

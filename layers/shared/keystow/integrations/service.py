@@ -8,7 +8,6 @@ by its immutable id, so that a rename moves the claim and nothing more.
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow import ids
@@ -23,6 +22,7 @@ from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.store import ConditionFailed, Delete, Equals, Put, TransactionConflict, Update, tables
 from keystow.store.operations import NEW, THERE, All
+from keystow.value import replace
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from keystow.records.session import ConnectSession
 from keystow.secret import Secret
 from keystow.store import tables
+from keystow.value import Value
 from keystow.vault import Envelope, Purpose
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from keystow.vault import Vault
 
 
-@dataclass(frozen=True)
-class AttemptSecrets:
+class AttemptSecrets(Value):
     """What is secret of an attempt."""
 
     code_verifier: Secret[str]
@@ -25,8 +24,7 @@ class AttemptSecrets:
     client_override: Secret[dict[str, str]]
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Value):
     """An attempt. ``binding_hash`` is that of the browser's cookie; times are milliseconds.
 
     ``session`` is the connect session as it was when the attempt began: ending the session does not

@@ -7,11 +7,11 @@ rotation of a token.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from keystow.secret import Secret
 from keystow.store import tables
+from keystow.value import Value, replace
 from keystow.vault import Envelope, Purpose
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from keystow.vault import Vault
 
 
-@dataclass(frozen=True)
-class EndUser:
+class EndUser(Value):
     """Whose account was connected, in the words of the SaaS."""
 
     id: str
@@ -56,8 +55,7 @@ class EndUser:
         }
 
 
-@dataclass(frozen=True)
-class AuthError:
+class AuthError(Value):
     """That the last refresh failed; stands on the description while it is so.
 
     ``told``: whether the SaaS has had an event about it.
@@ -72,8 +70,7 @@ class AuthError:
         return dict(vars(self))
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(Value):
     """The description of a connection. Times are milliseconds since the epoch."""
 
     environment: str
@@ -179,8 +176,7 @@ def metadata_value(attribute: dict[str, str] | None) -> dict[str, Any] | None:
     return {name: json.loads(text) for name, text in attribute.items()}
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Value):
     """The last failed attempts to refresh. Times are milliseconds since the epoch."""
 
     kind: str
@@ -196,8 +192,7 @@ class Failure:
         return dict(vars(self))
 
 
-@dataclass(frozen=True)
-class StoredSecret:
+class StoredSecret(Value):
     """The sealed credential of a connection, and what a refresher must know without opening it.
 
     ``generation`` changes with every authorization, ``version`` with every refresh, ``fence`` with
@@ -308,8 +303,7 @@ class StoredSecret:
         )
 
 
-@dataclass(frozen=True)
-class Sealed:
+class Sealed(Value):
     """What is inside the envelope: the credentials (contract 8.2) and the connection config (8.3).
 
     The connection config is sealed as well, since some providers' inputs are secrets.

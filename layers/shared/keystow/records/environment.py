@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from keystow.secret import Secret
 from keystow.store import tables
+from keystow.value import Value
 from keystow.vault import Envelope, Purpose
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ DEFAULT_CONNECT_UI: dict[str, Any] = {
 SIGNING_KEY_BINDING = ("webhook-signing-key",)
 
 
-@dataclass(frozen=True)
-class WebhookSettings:
+class WebhookSettings(Value):
     """Where events go, and which (contract 12.3)."""
 
     primary_url: str | None = None
@@ -37,8 +36,7 @@ class WebhookSettings:
         return dict(vars(self))
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(Value):
     """An environment. ``id`` is immutable; ``number`` is the id that the API shows."""
 
     id: str
@@ -127,8 +125,7 @@ def seal_signing_key(vault: Vault, environment: str, key: str) -> Envelope:
     return vault.seal(Purpose.SIGNING, environment, SIGNING_KEY_BINDING, key.encode())
 
 
-@dataclass(frozen=True)
-class ApiKey:
+class ApiKey(Value):
     """An API key as stored: never its text, only the hash under which it is found."""
 
     id: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from keystow.secret import Secret
 from keystow.store import tables
+from keystow.value import Value, field, replace
 from keystow.vault import Envelope, Purpose
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from keystow.vault import Vault
 
 
-@dataclass(frozen=True)
-class Integration:
+class Integration(Value):
     """An integration. ``envelope`` holds what is secret of it; times are milliseconds.
 
     ``scopes`` are separated by commas. ``custom_names`` are the names of the sealed ``custom``
@@ -114,8 +113,7 @@ class Integration:
         return replace(self, envelope=envelope, custom_names=tuple(sorted(secrets.custom.reveal())))
 
 
-@dataclass(frozen=True)
-class AppSecrets:
+class AppSecrets(Value):
     """What is secret of an integration.
 
     As contract 6.2 maps it: of a GitHub App (mode ``APP``) the ``client_secret`` is the base64 of

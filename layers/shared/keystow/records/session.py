@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from keystow.records.connection import EndUser
 from keystow.store import tables
+from keystow.value import Value, field
 
 if TYPE_CHECKING:
     from keystow.store import Item, Key
 
 
-@dataclass(frozen=True)
-class ConnectSession:
+class ConnectSession(Value):
     """A connect session; its token is known only by hash. Times are milliseconds."""
 
     token_hash: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keystow.events import outbox
@@ -24,6 +24,7 @@ from keystow.store import (
     Update,
     tables,
 )
+from keystow.value import replace
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider

@@ -6,7 +6,7 @@ that the provider gave is never lost, and a token of a former authorization is n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from keystow import ids
@@ -19,6 +19,7 @@ from keystow.refresh.due import next_due
 from keystow.refresh.failures import failure_of
 from keystow.refresh.lease import Claimed
 from keystow.registry import integrations, providers
+from keystow.value import replace
 from keystow.vault import Purpose
 
 if TYPE_CHECKING:

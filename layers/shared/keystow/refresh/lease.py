@@ -13,12 +13,12 @@ to be dead, not slow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.ids import short_id
 from keystow.records.connection import StoredSecret
 from keystow.store import All, Any_, Below, ConditionFailed, Equals, Missing, Update
+from keystow.value import Value
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -27,15 +27,13 @@ LEASE_MS: Final = 60_000
 CLOCK_SKEW_MS: Final = 5_000
 
 
-@dataclass(frozen=True)
-class Claimed:
+class Claimed(Value):
     """The lease was taken; the secret as it is under it."""
 
     secret: StoredSecret
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(Value):
     """Somebody else was first, or the connection changed or is gone (None)."""
 
     found: StoredSecret | None

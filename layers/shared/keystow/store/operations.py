@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from keystow.value import Value, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 Item: TypeAlias = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Value):
     """Where an item lives: a logical table name (:mod:`keystow.store.tables`), pk and sk."""
 
     table: str
@@ -20,61 +20,53 @@ class Key:
     sk: str
 
 
-@dataclass(frozen=True)
-class Exists:
+class Exists(Value):
     """The attribute is there."""
 
     attribute: str
 
 
-@dataclass(frozen=True)
-class Missing:
+class Missing(Value):
     """The attribute is not there; of ``pk``: the item is not there."""
 
     attribute: str
 
 
-@dataclass(frozen=True)
-class Equals:
+class Equals(Value):
     """The attribute is there and has this value."""
 
     attribute: str
     value: str | int | bool
 
 
-@dataclass(frozen=True)
-class Below:
+class Below(Value):
     """The attribute is there and less than this number."""
 
     attribute: str
     value: int
 
 
-@dataclass(frozen=True)
-class AtMost:
+class AtMost(Value):
     """The attribute is there and not more than this number."""
 
     attribute: str
     value: int
 
 
-@dataclass(frozen=True)
-class Above:
+class Above(Value):
     """The attribute is there and more than this number."""
 
     attribute: str
     value: int
 
 
-@dataclass(frozen=True)
-class All:
+class All(Value):
     """Every one of the conditions holds."""
 
     conditions: tuple[Condition, ...]
 
 
-@dataclass(frozen=True)
-class Any_:  # noqa: N801 - the name `Any` is taken by typing
+class Any_(Value):  # noqa: N801 - the name `Any` is taken by typing
     """At least one of the conditions holds."""
 
     conditions: tuple[Condition, ...]
@@ -86,8 +78,7 @@ NEW = Missing("pk")
 THERE = Exists("pk")
 
 
-@dataclass(frozen=True)
-class Put:
+class Put(Value):
     """Write a whole item, replacing what was there."""
 
     key: Key
@@ -95,8 +86,7 @@ class Put:
     condition: Condition | None = None
 
 
-@dataclass(frozen=True)
-class Update:
+class Update(Value):
     """Change some attributes of an item; the rest stays.
 
     ``set_entries`` sets single entries of attributes that are maps (which must be there),
@@ -113,16 +103,14 @@ class Update:
     condition: Condition | None = None
 
 
-@dataclass(frozen=True)
-class Delete:
+class Delete(Value):
     """Remove an item."""
 
     key: Key
     condition: Condition | None = None
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(Value):
     """Only require something of an item, within a transaction."""
 
     key: Key
@@ -132,8 +120,7 @@ class Check:
 Operation: TypeAlias = Put | Update | Delete | Check
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(Value):
     """Some items of a query, and where the next ones begin (None: these were the last)."""
 
     items: list[Item]

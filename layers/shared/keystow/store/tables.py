@@ -6,9 +6,8 @@ Environments and integrations stand in keys by their immutable ids, so that a re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from keystow.store.operations import Key
+from keystow.value import Value, field
 
 CONNECTIONS = "connections"
 REGISTRY = "registry"
@@ -17,8 +16,7 @@ EVENTS = "events"
 ACTIVITY = "activity"
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(Value):
     """A global secondary index: its two keys; sparse, since items without them are not in it."""
 
     hash: str
@@ -27,8 +25,7 @@ class Index:
     projection: tuple[str, ...] | None = None  # None: every attribute; (): only the keys
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Value):
     """A table with string keys ``pk`` and ``sk``, and TTL in ``ttl`` where rows expire."""
 
     indexes: dict[str, Index] = field(default_factory=dict)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from keystow.store import ConditionFailed, Put
 from keystow.store.operations import NEW
 from keystow.store.tables import data_key
+from keystow.value import Value
 from keystow.vault.kms import KmsError
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class VaultUnavailable(Exception):  # noqa: N818 - an outcome, not a fault
     """KMS or the table of data keys did not answer; asking again later may help."""
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(Value):
     """A sealed value: which data key, the nonce, and the ciphertext with its tag."""
 
     data_key: str

@@ -1,0 +1,190 @@
+"""Connect sessions: made by the backend, held by a browser for half an hour."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from tests.app import App, Result
+from tests.integration.connections.world import World
+
+FULL: dict[str, Any] = {
+    "end_user": {
+        "id": "u1",
+        "email": "u1@example.com",
+        "display_name": "User One",
+        "tags": {"Plan": "pro"},
+    },
+    "organization": {"id": "o1", "display_name": "Org One"},
+    "allowed_integrations": ["rot", "pat", "rot"],
+    "integrations_config_defaults": {
+        "rot": {
+            "user_scopes": "hidden-scope",
+            "authorization_params": {"prompt": "consent"},
+            "connection_config": {"region": "eu", "webhook_url": "https://old.example.com"},
+        }
+    },
+    "overrides": {"pat": {"docs_connect": "https://docs.example.com"}},
+    "tags": {"Team": "blue"},
+}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def create(world: World, **body: Any) -> str:
+    made = world.app.post("/connect/sessions", body)
+    assert made.status == 201, made.body
+    return str(made.json()["data"]["token"])
+
+
+def show(world: World, token: str) -> Result:
+    return world.app.get("/connect/session", headers={"authorization": f"Bearer {token}"})
+
+
+def test_a_session_shows_its_browser_what_it_needs_and_no_more(world: World) -> None:
+    data = show(world, create(world, **FULL)).json()["data"]
+    assert data["endUser"] == {
+        "id": "u1",
+        "display_name": "User One",
+        "email": "u1@example.com",
+        "tags": {"Plan": "pro"},
+        "organization": {"id": "o1", "display_name": "Org One"},
+    }
+    assert data["allowed_integrations"] == ["rot", "pat"]
+    defaults = data["integrations_config_defaults"]["rot"]
+    assert defaults == {
+        "authorization_params": {"prompt": "consent"},
+        "connection_config": {"region": "eu"},
+    }
+    assert data["overrides"] == {"pat": {"docs_connect": "https://docs.example.com"}}
+    assert "isReconnecting" not in data
+    assert data["websocketsPath"] == "//socket.test/live"
+    assert "hidden-scope" not in str(data)
+
+
+def test_a_session_of_tags_alone_has_no_end_user(world: World) -> None:
+    data = show(world, create(world, tags={"a": "b"})).json()["data"]
+    assert data["endUser"] is None
+    assert "allowed_integrations" not in data
+
+
+def test_the_token_is_stored_as_a_hash_and_shown_once(world: World) -> None:
+    token = create(world, **FULL)
+    stored = repr(world.ctx.store.everything())
+    assert token not in stored
+    assert token.removeprefix("nango_connect_session_") not in stored
+    assert hashlib.sha256(token.encode()).hexdigest() in stored
+
+
+def test_the_link_opens_the_connect_ui_of_this_deployment(world: World) -> None:
+    made = world.app.post("/connect/sessions", {"end_user": {"id": "u"}}).json()["data"]
+    assert made["connect_link"] == (
+        f"https://keystow.test/ui/connect/?session_token={made['token']}"
+    )
+    assert made["expires_at"] == "2026-01-01T00:30:00.000Z"
+
+
+def test_a_session_ends_after_half_an_hour_and_when_told(world: World) -> None:
+    first, second = create(world, tags={"a": "b"}), create(world, tags={"a": "b"})
+    headers = {"authorization": f"Bearer {first}"}
+    assert world.app.delete("/connect/session", headers=headers).status == 204
+    assert show(world, first).code == "unknown_connect_session_token"
+    world.ctx.clock.advance(30 * 60 - 1)
+    assert show(world, second).status == 200
+    world.ctx.clock.advance(1)
+    assert show(world, second).code == "unknown_connect_session_token"
+
+
+def test_a_session_token_is_no_api_key(world: World) -> None:
+    token = create(world, tags={"a": "b"})
+    app = App(world.ctx, token)
+    assert app.get("/connections").code == "invalid_secret_key_format"
+    assert app.post("/connect/sessions", {"tags": {"a": "b"}}).status == 401
+    assert app.get("/integrations/pat").status == 401
+    assert app.get("/integrations").status == 200
+    assert app.get("/providers/airtable-pat").status == 200
+    assert app.get("/providers/rotating").status == 200
+
+
+def test_a_session_lists_only_what_it_allows(world: World) -> None:
+    token = create(world, end_user={"id": "u"}, allowed_integrations=["pat"])
+    found = App(world.ctx, token).get("/integrations").json()["data"]
+    assert [each["unique_key"] for each in found] == ["pat"]
+    token = create(world, end_user={"id": "u"}, allowed_integrations=[])
+    assert len(App(world.ctx, token).get("/integrations").json()["data"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "path"),
+    [
+        ({}, "invalid_type", ["end_user"]),
+        ({"allowed_integrations": ["pat"]}, "invalid_type", ["end_user"]),
+        ({"tags": {"a": "b"}, "overrides": {"nope": {}}}, "custom", ["overrides", "nope"]),
+        ({"tags": {"A": "1", "a": "2"}}, "custom", ["tags"]),
+        ({"tags": {f"k{n}": "v" for n in range(11)}}, "too_big", ["tags"]),
+        ({"tags": {"end_user_email": "x"}}, "invalid_format", ["tags"]),
+        ({"tags": {"a": ""}}, "too_small", ["tags", "a"]),
+        ({"end_user": {"id": ""}}, "too_small", ["end_user", "id"]),
+        ({"end_user": {"id": "u", "x": 1}}, "unrecognized_keys", ["end_user"]),
+        (
+            {"tags": {"a": "b"}, "webhook_url_override": "http://169.254.169.254/"},
+            "custom",
+            ["webhook_url_override"],
+        ),
+        (
+            {"tags": {"a": "b"}, "integrations_config_defaults": {"rot": {"x": 1}}},
+            "unrecognized_keys",
+            ["integrations_config_defaults", "rot"],
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(world: World, body: Any, code: str, path: list[str]) -> None:
+    before = world.ctx.store.everything()["sessions"]
+    refused = world.app.post("/connect/sessions", body)
+    assert (refused.status, refused.code) == (400, "invalid_body")
+    assert (code, path) in refused.issues
+    assert world.ctx.store.everything()["sessions"] == before
+
+
+def test_the_older_webhook_url_of_a_default_is_checked_like_any_other(world: World) -> None:
+    config = {"connection_config": {"webhook_url": "http://127.0.0.1/"}}
+    body = {"tags": {"a": "b"}, "integrations_config_defaults": {"rot": config}}
+    refused = world.app.post("/connect/sessions", body)
+    assert (refused.status, refused.issues) == (400, [("custom", ["webhook_url_override"])])
+
+
+def test_a_reconnect_session_says_so_and_keeps_the_end_user(world: World) -> None:
+    world.imported("c1", end_user={"id": "u1", "email": "u1@example.com"}, tags={"a": "b"})
+    body = {"connection_id": "c1", "integration_id": "pat"}
+    token = world.app.post("/connect/sessions/reconnect", body).json()["data"]["token"]
+    data = show(world, token).json()["data"]
+    assert data["isReconnecting"] is True
+    assert data["allowed_integrations"] == ["pat"]
+    assert data["endUser"]["email"] == "u1@example.com"
+    for wrong in ({**body, "connection_id": "nope"}, {**body, "integration_id": "rot"}):
+        refused = world.app.post("/connect/sessions/reconnect", wrong)
+        assert (refused.status, refused.code) == (400, "invalid_body")
+
+
+def test_an_event_of_the_connect_ui_is_noted_once_it_is_one(world: World) -> None:
+    token = create(world, tags={"a": "b"})
+    event = {"token": token, "event": "open", "timestamp": "2026-01-01T00:00:05.000Z"}
+    taken = world.app.post("/connect/telemetry", event, key=None)
+    assert taken.status == 204
+    assert taken.headers["access-control-allow-origin"] == "https://keystow.test"
+    assert taken.headers["access-control-allow-credentials"] == "true"
+    for wrong in (
+        {**event, "event": "other"},
+        {**event, "timestamp": "2026-01-01T03:00:00Z"},
+        {**event, "timestamp": 10**99},
+        {**event, "timestamp": "never"},
+        {**event, "x": 1},
+    ):
+        assert world.app.post("/connect/telemetry", wrong, key=None).code == "invalid_body"
+    unknown = {**event, "token": "nango_connect_session_" + 64 * "0"}
+    assert world.app.post("/connect/telemetry", unknown, key=None).status == 401
