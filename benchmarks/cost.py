@@ -232,7 +232,9 @@ def _platform_bytes(template: Mapping[str, Any]) -> int:
 
 def _access_bytes(template: Mapping[str, Any]) -> int:
     """Return how long an access log line is: the format, its variables about 12 bytes each."""
-    resource = template["Resources"]["HttpApi"]["Properties"]
-    text = str(resource.get("AccessLogSettings", {}).get("Format", ""))
+    _condition, wanted, _otherwise = template["Resources"]["HttpApi"]["Properties"][
+        "AccessLogSettings"
+    ]["Fn::If"]
+    text = wanted["Format"] if template["Parameters"]["AccessLog"]["Default"] == "Enabled" else ""
     bare = "".join(part.partition('"')[1] + part.partition('"')[2] for part in text.split("$"))
     return len(bare) + 12 * text.count("$context.") if text else 0

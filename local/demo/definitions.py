@@ -26,6 +26,7 @@ def provider_definition(base_url: str) -> dict[str, Any]:
         "token_params": {"grant_type": "authorization_code"},
         "refresh_params": {"grant_type": "refresh_token"},
         "revocation_url": f"{base_url}/revoke",
+        "issuer_required": True,
         "issuer": base_url,
         "default_scopes": ["profile"],
         "scope_separator": " ",

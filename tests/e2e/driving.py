@@ -1,4 +1,4 @@
-"""What the end-to-end tests drive a stack with: its API, a provider, a browser's part, a receiver."""
+"""What the end-to-end tests drive a stack with: API, provider, a browser's part, receiver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 from websockets.sync.client import connect as connect_socket
@@ -182,8 +182,8 @@ def open_provider(
 
 
 def path_of(connection_id: str) -> str:
-    """The path of a connection; its id goes in as the official client sends it, but encoded."""
-    return f"/connections/{httpx.URL('http://x').copy_with(path='/' + connection_id).raw_path[1:].decode()}"
+    """The path of a connection; like the official client, this leaves a slash of its id as it is."""
+    return f"/connections/{quote(connection_id)}"
 
 
 def read(api: httpx.Client, integration: str, connection_id: str, **flags: str) -> httpx.Response:

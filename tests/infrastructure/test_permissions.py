@@ -23,9 +23,6 @@ TEMPLATE = load(Path(__file__).parents[2] / "template.yaml")
 ROT, KEY, CC, BASIC, OPEN = "rot", "key", "cc", "basic", "open"
 HOOK = "https://hooks.example.com/keystow"
 
-# What a policy allows though the scenario does not call it, and why that is right.
-SELDOM: dict[tuple[str, Permission], str] = {}
-
 
 # ---- what the template allows ------------------------------------------------------------
 
@@ -454,15 +451,7 @@ def test_a_function_may_do_what_it_does(folder: str, used: dict[str, set[Permiss
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_function_may_do_no_more(folder: str, used: dict[str, set[Permission]]) -> None:
-    excused = {each for name, each in SELDOM if name == folder}
-    assert sorted(allowed()[folder] - used.get(folder, set()) - excused) == []
-
-
-def test_what_is_excused_is_allowed_and_not_called(used: dict[str, set[Permission]]) -> None:
-    for (folder, permission), reason in SELDOM.items():
-        assert reason
-        assert permission in allowed()[folder]
-        assert permission not in used.get(folder, set())
+    assert sorted(allowed()[folder] - used.get(folder, set())) == []
 
 
 def test_no_policy_allows_all_of_anything() -> None:

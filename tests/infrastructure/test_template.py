@@ -260,8 +260,13 @@ def test_functions_log_where_retention_is_set() -> None:
     assert all("LoggingConfig" not in properties for properties in FUNCTIONS.values())
 
 
+def test_only_what_somebody_asks_for_is_logged_twice() -> None:
+    assert TEMPLATE["Parameters"]["AccessLog"]["Default"] == "Disabled"
+    assert RESOURCES["AccessLogs"]["Condition"] == "HasAccessLog"
+
+
 def test_the_access_log_holds_neither_path_nor_query_nor_headers() -> None:
-    settings = RESOURCES["HttpApi"]["Properties"]["AccessLogSettings"]
+    settings = RESOURCES["HttpApi"]["Properties"]["AccessLogSettings"]["Fn::If"][1]
     for variable in ("$context.path", "querystring", "header", "$context.authorizer"):
         assert variable not in settings["Format"]
 

@@ -10,4 +10,5 @@ logger = Logger(
     service="keystow",
     level=os.environ.get("KEYSTOW_LOG_LEVEL", "INFO"),
     utc=True,
+    location=None,  # the message says it, and every byte of a line is paid for
 )

@@ -15,6 +15,7 @@ from keystow.records.connection import Sealed, StoredSecret
 from keystow.refresh import commit, engine, journal, lease, sweep, worker
 from keystow.secret import Secret
 from keystow.store import StoreUnavailable, tables
+from keystow.vault import Purpose, VaultError
 from keystow.vault.kms import KmsError
 from tests.app import App
 from tests.authorization_server import (
@@ -362,6 +363,20 @@ def test_kms_away_before_the_request_leaves_the_refresh_token_unused(world: Worl
     world.ctx.kms.failure = KmsError("ThrottlingException")
     found = world.read()
     assert (found.status, found.code) == (503, "temporarily_unavailable")
+    assert world.provider.requests == []
+
+
+def test_an_integration_whose_secret_does_not_open_does_not_hold_the_lease(world: World) -> None:
+    real = world.ctx.vault.open
+
+    def refusing(purpose: Any, *place: Any) -> bytes:
+        if purpose == Purpose.INTEGRATION:
+            raise VaultError("broken")
+        return real(purpose, *place)
+
+    world.ctx.vault.open = refusing
+    assert world.read().status == 400
+    assert world.secret().lease_until is None
     assert world.provider.requests == []
 
 

@@ -45,7 +45,7 @@ QUERY = some.text(
 
 @pytest.mark.full
 @settings(
-    max_examples=6_000,
+    max_examples=3_000,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

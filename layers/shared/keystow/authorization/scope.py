@@ -91,6 +91,13 @@ def connection_config(query: dict[str, Any], scope: Scope) -> dict[str, Any]:
 
     given = query.get("params")
     found: dict[str, Any] = connection_config_of(given) if isinstance(given, dict) else {}
+    # What the provider itself tells may name the host that secrets are sent to.
+    fields = scope.provider.connection_config
+    found = {
+        name: value
+        for name, value in found.items()
+        if not (isinstance(fields.get(name), dict) and fields[name].get("automated"))
+    }
     fixed = scope.session.defaults.get(scope.integration.unique_key, {})
     config = {**found, **(fixed.get("connection_config") or {})}
     config.pop("webhook_url", None)

@@ -369,6 +369,7 @@ class ProviderDefinition(Strict):
 
     # Beyond the contract: what other implementations hide in code, as data.
     issuer: Url | None = None
+    issuer_required: bool | None = None  # RFC 9207: the server announces that it always sends iss
     par_url: Url | None = None
     revocation_url: Url | None = None
     revocation_auth: Literal["body", "basic", "none"] | None = None

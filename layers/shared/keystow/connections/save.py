@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from keystow.records.integration import Integration
     from keystow.store import Condition, Operation
 
-ATTEMPTS: Final = 5
+ATTEMPTS: Final = 12
+PAUSE_SECONDS: Final = 0.05
 INTEGRATION_CHECK: Final = 2  # its place among the writes
 
 
@@ -74,7 +75,7 @@ def save(ctx: Context, draft: Draft) -> Saved:
         ApiError: 400 ``invalid_connection`` when the connection of a reconnect is gone.
         StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
     """
-    for _attempt in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         existing = _existing(ctx, draft)
         if existing is None and draft.expected_generation is not None:
             raise ApiError("invalid_connection", "The connection was deleted meanwhile")
@@ -96,7 +97,9 @@ def save(ctx: Context, draft: Draft) -> Saved:
                 raise ApiError(
                     "invalid_connection", "The integration was deleted meanwhile"
                 ) from None
-            continue  # made, changed or deleted by somebody else in this moment: look again
+            # Made, changed or deleted by somebody else in this moment: look again, not in step.
+            ctx.clock.sleep(PAUSE_SECONDS * attempt * ctx.random.bytes(1)[0] / 255)
+            continue
         outbox.dispatch(ctx, planned)
         return made
     raise ApiError("temporarily_unavailable", "The connection kept changing; try again")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from keystow import ids
 from keystow.activity import log as activity
 from keystow.modes import mode_of, revocation
-from keystow.oauth.errors import TokenError
+from keystow.oauth.errors import ConfigurationError, TokenError
 from keystow.records.connection import Sealed, StoredSecret
 from keystow.refresh import commit, journal, lease
 from keystow.refresh.due import next_due
@@ -20,7 +20,7 @@ from keystow.refresh.failures import failure_of
 from keystow.refresh.lease import Claimed
 from keystow.registry import integrations, providers
 from keystow.value import replace
-from keystow.vault import Purpose
+from keystow.vault import Purpose, VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -102,7 +102,14 @@ class _Attempt:
             raise TokenError("configuration", "integration_missing", "The integration is gone")
         if self.mode is None or not self.mode.refreshable(sealed.credentials.reveal()):
             raise TokenError("terminal", "no_refresh_token", "There is nothing to refresh with")
-        return self.mode.renew(self.ctx, self.provider, self.integration, sealed)
+        try:
+            return self.mode.renew(self.ctx, self.provider, self.integration, sealed)
+        except VaultUnavailable as error:
+            raise TokenError("transient", "vault_unavailable", str(error), sent=False) from error
+        except VaultError as error:
+            raise ConfigurationError(
+                "integration_unreadable", "The integration's own credentials do not open"
+            ) from error
 
     def succeeded(self, renewed: Renewed) -> Outcome:
         """Store a renewed credential, or keep it from being lost."""

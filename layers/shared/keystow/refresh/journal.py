@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from keystow.ids import short_id
 from keystow.records.connection import Sealed
-from keystow.secret import Secret
 from keystow.store import ConditionFailed, Put, Update, tables
 from keystow.store.operations import THERE
 from keystow.store.store import pages
@@ -62,8 +60,7 @@ def take(ctx: Context, secret: StoredSecret) -> Iterator[Sealed]:
             )
         except (ConditionFailed, VaultError):
             continue
-        credential = json.loads(plaintext)
-        yield Sealed(Secret(credential["credentials"]), Secret(credential["connection_config"]))
+        yield Sealed.from_bytes(plaintext)
 
 
 def _binding(secret: StoredSecret, entry: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from operator import gt, le, lt
 from typing import TYPE_CHECKING, Any
@@ -67,6 +66,17 @@ def holds(condition: Condition | None, item: Item | None) -> bool:
             return _COMPARISONS[type(condition)](there, value)
 
 
+def _copied(value: Any) -> Any:
+    """Return a copy; items hold only plain values, so this need not be as careful as deepcopy."""
+    match value:
+        case dict():
+            return {name: _copied(each) for name, each in value.items()}
+        case list():
+            return [_copied(each) for each in value]
+        case _:
+            return value
+
+
 def _stored(value: Any) -> Any:
     """Return a copy as DynamoDB would give it back; refuses what it could not hold."""
     return from_attribute(to_attribute(value))
@@ -100,7 +110,8 @@ class MemoryStore:
     def get(self, key: Key) -> Item | None:
         """Return an item, or None."""
         with self._lock:
-            return copy.deepcopy(self._tables[key.table].get((key.pk, key.sk)))
+            found: Item | None = _copied(self._tables[key.table].get((key.pk, key.sk)))
+            return found
 
     def query(
         self,
@@ -145,7 +156,7 @@ class MemoryStore:
             if keys is not None and keys.projection is not None:
                 names |= set(keys.projection)
                 page = [{name: item[name] for name in names & item.keys()} for item in page]
-            return Page(copy.deepcopy(page), last)
+            return Page(_copied(page), last)
 
     def put(self, operation: Put) -> None:
         """Write one item."""
@@ -220,7 +231,7 @@ class MemoryStore:
     def everything(self) -> dict[str, list[Item]]:
         """Return a copy of every table, for tests that search for what must not be there."""
         with self._lock:
-            return {name: copy.deepcopy(list(rows.values())) for name, rows in self._tables.items()}
+            return {name: _copied(list(rows.values())) for name, rows in self._tables.items()}
 
 
 def _place(key: Key) -> Item:

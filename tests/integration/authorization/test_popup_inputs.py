@@ -1,0 +1,231 @@
+"""What browsers, sessions and callbacks may say in the popup flow, and what they may not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.integration.authorization.popup import World, make_world
+from tests.support import json_answer
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+def test_what_a_session_fixes_wins_over_what_the_browser_sends(world: World) -> None:
+    fixed = {
+        "user_scopes": "u1",
+        "authorization_params": {"prompt": "consent"},
+        "connection_config": {"oauth_scopes_override": "admin", "region": "eu"},
+    }
+    token = world.session(integrations_config_defaults={"rot": fixed})
+    query = {
+        "authorization_params[prompt]": "none",
+        "authorization_params[x]": "y",
+        "params[region]": "us",
+        "params[free]": "text",
+        "params[webhook_url]": "https://evil.example",
+    }
+    browser = world.browser()
+    asked = world.begun(browser, token, **query)
+    assert asked["prompt"] == "consent"
+    assert "x" not in asked
+    assert asked["scope"] == "admin"
+    assert world.back(browser, asked["state"]).status == 200
+    config = world.read(world.frames()[-1]["connection_id"]).json()["connection_config"]
+    assert config["region"] == "eu"
+    assert config["free"] == "text"
+    assert config["oauth_scopes_override"] == ["admin"]
+    assert "webhook_url" not in config
+
+
+def test_the_browser_may_add_parameters_and_take_defaults_away() -> None:
+    world = make_world({"authorization_params": {"prompt": "consent", "access_type": "offline"}})
+    query = {"authorization_params[prompt]": "undefined", "authorization_params[x]": "y z"}
+    asked = world.begun(world.browser(), world.session(), **query)
+    assert "prompt" not in asked
+    assert (asked["access_type"], asked["x"]) == ("offline", "y z")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["state", "redirect_uri", "client_id", "code_challenge", "code_challenge_method", "request"],
+)
+def test_reserved_parameters_cannot_be_replaced(world: World, name: str) -> None:
+    query = {f"authorization_params[{name}]": "https://evil.example"}
+    page = world.start(world.browser(), world.session(), **query)
+    assert page.status == 400
+    assert b"url_param_err" in page.body
+    assert world.frames()[-1]["error_type"] == "url_param_err"
+    assert world.attempts() == []
+    body = {
+        "end_user": {"id": "x"},
+        "integrations_config_defaults": {"rot": {"authorization_params": {name: "x"}}},
+    }
+    refused = world.app.post("/connect/sessions", body)
+    assert (refused.status, refused.code) == (400, "invalid_body")
+
+
+def test_another_host_first_sends_the_browser_to_the_canonical_one(world: World) -> None:
+    token = world.session()
+    path = f"/oauth/connect/rot?connect_session_token={token}&params%5Ba%5D=b+c"
+    moved = world.browser().get(path, headers={"host": "abc.execute-api.example.com"})
+    assert moved.status == 302
+    assert moved.headers["location"] == f"https://keystow.test{path}"
+    assert moved.cookies == ()
+    assert world.attempts() == []
+
+
+def test_a_callback_in_a_form_becomes_a_get(world: World) -> None:
+    browser = world.browser()
+    state = world.begun(browser, world.session())["state"]
+    form = f"code=code-1&state={state}&id_token=a%20b".encode()
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    moved = world.app.post("/oauth/callback", raw=form, key=None, headers=kind)
+    assert moved.status == 303
+    place = urlsplit(moved.headers["location"])
+    assert f"{place.scheme}://{place.netloc}{place.path}" == "https://keystow.test/oauth/callback"
+    assert browser.get(f"{place.path}?{place.query}").status == 200
+
+
+def test_the_callback_of_a_domain_of_ones_own_is_asked_for(world: World) -> None:
+    from keystow.store import Put
+    from keystow.value import replace
+
+    environment = replace(
+        world.seeded.environment, callback_url="https://login.customer.example/cb"
+    )
+    world.ctx.store.put(Put(environment.key, environment.as_item()))
+    asked = world.begun(world.browser(), world.session())
+    assert asked["redirect_uri"] == "https://login.customer.example/cb"
+
+
+def test_a_connection_may_have_an_oauth_client_of_its_own(world: World) -> None:
+    query = {
+        "credentials[oauth_client_id_override]": "own-id",
+        "credentials[oauth_client_secret_override]": "own-secret",
+    }
+    browser = world.browser()
+    asked = world.begun(browser, world.session(), **query)
+    assert asked["client_id"] == "own-id"
+    assert "own-secret" not in repr(world.ctx.store.everything())
+    assert world.back(browser, asked["state"]).status == 200
+    assert world.provider.requests[0]["client_id"] == "own-id"
+    assert world.provider.requests[0]["client_secret"] == "own-secret"
+    connection_id = world.frames()[-1]["connection_id"]
+    override = {"client_id": "own-id", "client_secret": "own-secret"}
+    assert world.read(connection_id).json()["credentials"]["config_override"] == override
+    world.ctx.clock.advance(3600)
+    world.read(connection_id)
+    assert world.provider.requests[-1]["client_id"] == "own-id"
+
+
+def test_half_an_oauth_client_is_refused(world: World) -> None:
+    query = {"credentials[oauth_client_id_override]": "own-id"}
+    page = world.start(world.browser(), world.session(), **query)
+    assert page.status == 400
+    assert world.frames()[-1]["error_type"] == "provider_config_err"
+
+
+@pytest.mark.parametrize(
+    ("key", "error_type"), [("nope", "provider_config_err"), ("key", "auth_mode_err")]
+)
+def test_what_cannot_be_authorized_in_a_popup_is_told_there(
+    world: World, key: str, error_type: str
+) -> None:
+    body = {"provider": "airtable-pat", "unique_key": "key"}
+    assert world.app.post("/integrations", body).status == 200
+    world.key = key
+    page = world.start(world.browser(), world.session())
+    assert page.status == 400
+    assert page.headers["content-type"].startswith("text/html")
+    assert world.frames()[-1]["error_type"] == error_type
+
+
+def test_a_connection_id_cannot_be_chosen_by_the_browser(world: World) -> None:
+    refused = world.start(world.browser(), world.session(), connection_id="someone-elses")
+    assert (refused.status, refused.code) == (400, "invalid_query_params")
+    assert refused.issues == [("custom", ["connection_id"])]
+
+
+def test_what_the_token_answer_and_the_callback_tell_is_kept() -> None:
+    world = make_world(
+        {
+            "token_response_metadata": ["team", "deep.value"],
+            "redirect_uri_metadata": ["realm", "region"],
+            "connection_config": {
+                "region": {"type": "string", "title": "Region", "pattern": "^(eu|us)$"}
+            },
+        }
+    )
+    world.provider.extra = {"team": "t1", "deep": {"value": "d"}, "other": "x"}
+    browser = world.browser()
+    state = world.begun(browser, world.session())["state"]
+    page = world.back(browser, state, realm="r1", region="evil.example/")
+    assert page.status == 200
+    config = world.read(world.frames()[-1]["connection_id"]).json()["connection_config"]
+    assert config == {"team": "t1", "deep.value": "d", "realm": "r1"}
+
+
+@pytest.mark.parametrize(
+    "hostname", ["evil.example", "salesforce.com.evil.example", "a.salesforce.com@evil.example"]
+)
+def test_no_secret_goes_to_a_host_that_the_browser_chose(hostname: str) -> None:
+    world = make_world(provider="salesforce")
+    page = world.start(world.browser(), world.session(), **{"params[hostname]": hostname})
+    assert page.status == 400
+    assert world.frames()[-1]["error_type"] == "url_param_err"
+    assert world.attempts() == []
+    assert world.provider.requests == []
+
+
+def test_a_browser_cannot_give_what_only_the_provider_tells() -> None:
+    world = make_world(provider="salesforce")
+    browser = world.browser()
+    query = {"params[instance_url]": "https://evil.example", "params[hostname]": ""}
+    state = world.begun(browser, world.session(), **query)["state"]
+    told = {"access_token": "at", "instance_url": "https://acme.my.salesforce.com"}
+    world.ctx.egress.send = lambda *_args, **_options: json_answer(200, told)
+    assert world.back(browser, state).status == 200
+    config = world.read(world.frames()[-1]["connection_id"]).json()["connection_config"]
+    assert config["instance_url"] == "https://acme.my.salesforce.com"
+
+
+def test_a_callback_cannot_name_the_host_of_the_token_endpoint() -> None:
+    world = make_world(provider="zoho")
+    browser = world.browser()
+    state = world.begun(browser, world.session())["state"]
+    urls: list[str] = []
+
+    def send(method: str, url: str, **_options: Any) -> Any:
+        urls.append(url)
+        return json_answer(200, {"access_token": "at", "api_domain": "https://www.zohoapis.eu"})
+
+    world.ctx.egress.send = send
+    place = {"accounts-server": "https://accounts.zoho.com.evil.example"}
+    world.back(browser, state, **place)
+    assert all("evil.example" not in url for url in urls)
+    assert all("evil.example" not in json.dumps(each, default=str) for each in world.connections())
+
+
+def test_a_provider_that_names_its_accounts_server_is_asked_there() -> None:
+    world = make_world(provider="zoho")
+    browser = world.browser()
+    state = world.begun(browser, world.session())["state"]
+    urls: list[str] = []
+
+    def send(method: str, url: str, **_options: Any) -> Any:
+        urls.append(url)
+        return json_answer(200, {"access_token": "at", "api_domain": "https://www.zohoapis.eu"})
+
+    world.ctx.egress.send = send
+    page = world.back(browser, state, **{"accounts-server": "https://accounts.zoho.eu"})
+    assert page.status == 200
+    assert urls[0] == "https://accounts.zoho.eu/oauth/v2/token"
+    config = world.read(world.frames()[-1]["connection_id"]).json()["connection_config"]
+    assert config["extension"] == "eu"
