@@ -182,7 +182,7 @@ def open_provider(
 
 
 def path_of(connection_id: str) -> str:
-    """The path of a connection; like the official client, this leaves a slash of its id as it is."""
+    """The path of a connection; as with the official client, a slash of its id stays one."""
     return f"/connections/{quote(connection_id)}"
 
 

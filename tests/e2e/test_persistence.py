@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from local.harness import RunningStack
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)]
+)
 def test_a_connection_survives_the_end_of_the_stack(
     stack: RunningStack, ending: signal.Signals
 ) -> None:

@@ -85,12 +85,12 @@ class Scenario:
         for step in (
             self.environments,
             self.providers_and_integrations,
+            self.webhooks,
             self.sessions,
             self.typed,
             self.popup,
             self.connections,
             self.refreshes,
-            self.webhooks,
             self.sockets,
             self.removals,
         ):
@@ -388,8 +388,9 @@ class Scenario:
 
     def webhooks(self) -> None:
         run, clock = self.running, self.running.clock
+        for name in ("first", "second", "third"):
+            self.imported(name, 3600)
         bodies = run.queued("WebhookQueue")
-        assert bodies
         server, statuses = self.server, iter([200, 500, 410])
 
         class Receiver:
