@@ -46,6 +46,9 @@ def _remove(ctx: Context, integration: Integration, connection_id: str) -> Store
         found = {item["sk"]: item for item in items}
         if tables.CONNECTION not in found:
             return None
+        if tables.CONNECTION_SECRET not in found:
+            ctx.store.delete(tables.connection(*tables.split_connection_pk(pk)))
+            return None  # its integration is being removed, and this was what was left of it
         secret = StoredSecret.from_item(found[tables.CONNECTION_SECRET])
         # The version is part of the condition: what is revoked is what was stored at the end.
         writes: list[Delete] = [

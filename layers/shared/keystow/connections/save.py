@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from keystow import ids
 from keystow.errors import ApiError
@@ -18,8 +18,9 @@ from keystow.modes import mode_of
 from keystow.modes.base import expiry_of
 from keystow.records.connection import NO_ENVELOPE, Connection, EndUser, Sealed, StoredSecret
 from keystow.refresh.due import next_due, shard_of
-from keystow.store import Check, ConditionFailed, Equals, Put, tables
-from keystow.store.operations import NEW, THERE
+from keystow.registry import integrations
+from keystow.store import ConditionFailed, Equals, Put, tables
+from keystow.store.operations import NEW
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 12
 PAUSE_SECONDS: Final = 0.05
-INTEGRATION_CHECK: Final = 2  # its place among the writes
+
+
+Existing: TypeAlias = "tuple[Connection, StoredSecret | None]"
 
 
 class Keep(Enum):
@@ -81,44 +84,61 @@ def save(ctx: Context, draft: Draft) -> Saved:
             raise ApiError("invalid_connection", "The connection was deleted meanwhile")
         made = _made(ctx, draft, existing)
         planned = outbox.plan(ctx, _event(draft, made))
-        condition: Condition = NEW
-        if existing is not None:
-            condition = Equals("generation", existing[0].generation)
         writes: list[Operation] = [
-            Put(made.connection.key, made.connection.as_item(), condition),
-            Put(made.secret.key, made.secret.as_item(), condition),
-            Check(draft.integration.key, THERE),
+            Put(made.connection.key, made.connection.as_item(), _unchanged(existing, 0)),
+            Put(made.secret.key, made.secret.as_item(), _unchanged(existing, 1)),
             *(planned.writes if planned else ()),
         ]
         try:
             ctx.store.transact(writes, token=ids.uuid4(ctx.random))
-        except ConditionFailed as refusal:
-            if INTEGRATION_CHECK in refusal.failed:
-                raise ApiError(
-                    "invalid_connection", "The integration was deleted meanwhile"
-                ) from None
+        except ConditionFailed:
             # Made, changed or deleted by somebody else in this moment: look again, not in step.
             ctx.clock.sleep(PAUSE_SECONDS * attempt * ctx.random.bytes(1)[0] / 255)
             continue
+        _require_integration(ctx, draft, writes)
         outbox.dispatch(ctx, planned)
         return made
     raise ApiError("temporarily_unavailable", "The connection kept changing; try again")
 
 
-def _existing(ctx: Context, draft: Draft) -> tuple[Connection, StoredSecret] | None:
+def _unchanged(existing: Existing | None, place: int) -> Condition:
+    """Return the condition under which one of the two items may be written."""
+    before = existing[place] if existing else None
+    return NEW if before is None else Equals("generation", before.generation)
+
+
+def _require_integration(ctx: Context, draft: Draft, written: list[Operation]) -> None:
+    """Take back what was written under an integration that was deleted in the same moment.
+
+    A condition on the integration within the transaction would make all that is connected under it
+    at one time collide.
+
+    Raises:
+        ApiError: 400 ``invalid_connection``.
+    """
+    if integrations.by_id(ctx, draft.integration.environment, draft.integration.id) is not None:
+        return
+    for operation in written:
+        ctx.store.delete(operation.key)
+    raise ApiError("invalid_connection", "The integration was deleted meanwhile")
+
+
+def _existing(ctx: Context, draft: Draft) -> Existing | None:
     integration = draft.integration
     pk = tables.connection_pk(integration.environment, integration.id, draft.connection_id)
     page = ctx.store.query(tables.CONNECTIONS, pk, prefix=tables.CONNECTION)
     items = {item["sk"]: item for item in page.items}
     if tables.CONNECTION not in items:
         return None
+    # While an integration is removed, a description may stand for a moment without its secret.
+    secret = items.get(tables.CONNECTION_SECRET)
     return (
         Connection.from_item(items[tables.CONNECTION]),
-        StoredSecret.from_item(items[tables.CONNECTION_SECRET]),
+        None if secret is None else StoredSecret.from_item(secret),
     )
 
 
-def _made(ctx: Context, draft: Draft, existing: tuple[Connection, StoredSecret] | None) -> Saved:
+def _made(ctx: Context, draft: Draft, existing: Existing | None) -> Saved:
     seconds = ctx.clock.now()
     now = int(seconds * 1000)
     generation = ids.short_id(ctx.random)
@@ -140,7 +160,7 @@ def _made(ctx: Context, draft: Draft, existing: tuple[Connection, StoredSecret] 
         ),
         last_fetched_at=now if draft.fetched else None,
     )
-    fence = existing[1].fence + 1 if existing else 0
+    fence = existing[1].fence + 1 if existing and existing[1] else 0
     secret = sealed_secret(ctx, draft, generation, now, fence)
     return Saved(connection, secret, "override" if existing else "creation")
 
