@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 from urllib.parse import unquote
 
+from keystow import context as contexts
 from local.payload import Arrival, event
 from local.routing import Router
 from local.template import load, routes
@@ -79,8 +79,8 @@ def invoke(
     ctx: Context, folder: str, payload: Mapping[str, Any], lambda_context: Any = None
 ) -> Any:
     """Run a function's handler on a context."""
-    with patch("keystow.context._current", ctx):
-        return function(folder).handler(payload, lambda_context)
+    contexts._current = ctx  # not restored: threads of one test would restore it over each other
+    return function(folder).handler(payload, lambda_context)
 
 
 class App:

@@ -41,7 +41,7 @@ def metadata(ctx: Context, request: Request) -> Response:
 def legacy_metadata(ctx: Context, request: Request) -> Response:
     """Replace or merge metadata by the older path ``/connection/{connectionId}/metadata``."""
     principal = auth.secret_key(ctx, request, SCOPE)
-    connection_id, slash, last = request.path_params.get("legacyPath", "").rpartition("/")
+    connection_id, slash, last = request.path_params.get("connectionId", "").rpartition("/")
     if not slash or last != "metadata":
         raise ApiError("not_found", "There is no such route")
     key = request.query.get("provider_config_key") or request.headers.get("provider-config-key")
@@ -67,7 +67,7 @@ handler = lambda_handler_for(
         "PATCH /connections/metadata": metadata,
         "POST /connection/metadata": metadata,
         "PATCH /connection/metadata": metadata,
-        "POST /connection/{legacyPath+}": legacy_metadata,
-        "PATCH /connection/{legacyPath+}": legacy_metadata,
+        "POST /connection/{connectionId+}": legacy_metadata,
+        "PATCH /connection/{connectionId+}": legacy_metadata,
     }
 )

@@ -25,8 +25,8 @@ NEEDED = {
     "PATCH /connections/metadata": "environment:connections:update",
     "POST /connection/metadata": "environment:connections:update",
     "PATCH /connection/metadata": "environment:connections:update",
-    "POST /connection/{legacyPath+}": "environment:connections:update",
-    "PATCH /connection/{legacyPath+}": "environment:connections:update",
+    "POST /connection/{connectionId+}": "environment:connections:update",
+    "PATCH /connection/{connectionId+}": "environment:connections:update",
     "DELETE /connections/{connectionId+}": "environment:connections:delete",
     "DELETE /connection/{connectionId+}": "environment:connections:delete",
     "POST /connect/sessions": "environment:connect_sessions:write",
@@ -138,7 +138,6 @@ def test_a_key_of_one_environment_sees_and_changes_nothing_of_another(route: str
         route,
         providerConfigKey=f"{MARK}-key",
         connectionId=f"{MARK}-c",
-        legacyPath=f"{MARK}-c/metadata",
         uniqueKey=f"{MARK}-key",
         provider="own",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 
 from keystow.clock import SystemClock, iso
 from keystow.context import Context
+from keystow.egress.client import Answer
 from keystow.modes.base import Renewed
 from keystow.records.connection import Sealed, StoredSecret
 from keystow.refresh import commit, engine, journal, lease, sweep, worker
 from keystow.secret import Secret
-from keystow.store import StoreUnavailable, tables
+from keystow.store import StoreUnavailable, TransactionConflict, tables
+from keystow.value import replace
 from keystow.vault import Purpose, VaultError
 from keystow.vault.kms import KmsError
 from tests.app import App
@@ -243,18 +246,18 @@ def test_a_late_worker_cannot_overwrite_and_its_token_is_kept_in_the_journal(
     assert isinstance(late, lease.Claimed)
     world.ctx.clock.advance(70)
     assert world.token() == "at-1"
-    attempt = engine._Attempt(
-        world.ctx, late.secret, late.secret.unseal(world.ctx.vault), None, None, None
-    )
+    attempt = engine._Attempt(world.ctx, late.secret, None, None, None)
     sealed = Sealed(
         Secret({"type": "OAUTH2", "access_token": "late", "refresh_token": "rt-late"}), Secret({})
     )
     outcome = attempt.succeeded(Renewed(sealed, None))
     assert outcome.state == "changed"
     assert world.token() == "at-1"
-    parked = list(journal.take(world.ctx, world.secret()))
-    assert [each.credentials.reveal()["refresh_token"] for each in parked] == ["rt-late"]
-    assert list(journal.take(world.ctx, world.secret())) == [], "each is tried once"
+    parked = journal.latest(world.ctx, world.secret())
+    assert parked is not None
+    assert parked.sealed.credentials.reveal()["refresh_token"] == "rt-late"
+    journal.mark_used(world.ctx, parked)
+    assert journal.latest(world.ctx, world.secret()) is None, "each is tried once"
 
 
 def test_a_parked_token_saves_a_connection_whose_stored_token_is_refused(world: World) -> None:
@@ -323,12 +326,59 @@ def test_a_commit_that_the_table_refuses_travels_on_the_queue(world: World) -> N
     (message,) = world.ctx.queues.refresh
     assert "at-1" not in str(message)
     assert "rt-1" not in str(message)
-    assert world.work() == ["0"], "it comes again as long as the table is away"
-    world.ctx.queues.refresh.append(message)
+    for _round in range(10):
+        assert world.work() == []
+        ((again, _delay),) = world.ctx.queues.refresh
+        assert again == message[0], "it comes again as long as the table is away"
     down = False
     assert world.work() == []
     assert world.token() == "at-1"
     assert len(world.provider.requests) == 1
+
+
+def test_a_commit_that_comes_late_heals_a_connection_declared_dead_meanwhile(
+    world: World,
+) -> None:
+    store = world.ctx.store
+    real = store.put
+    down = True
+
+    def put(operation: Any) -> None:
+        if down and operation.key.sk == tables.CONNECTION_SECRET:
+            raise StoreUnavailable("throttled")
+        real(operation)
+
+    store.put = put
+    assert world.token() == "at-1"
+    down = False
+    world.ctx.clock.advance(70)  # the lease is over, the message is still hidden
+    assert world.read().status == 400, "the spent token was refused"
+    assert world.secret().failure is not None
+    assert world.work() == []
+    assert world.token() == "at-1"
+    assert world.read().json()["errors"] == []
+
+
+def test_a_commit_that_comes_while_another_refresher_is_at_it_waits_for_it(world: World) -> None:
+    before = world.secret()
+    mine = lease.claim(world.ctx, before, forced=False)
+    assert isinstance(mine, lease.Claimed)
+    renewed = Sealed(
+        Secret({"type": "OAUTH2", "access_token": "at-x", "refresh_token": "rt-x"}), Secret({})
+    )
+    after = replace(
+        mine.secret, version=2, lease_until=None, write_id="w", expires_at=None
+    ).resealed(world.ctx.vault, renewed)
+    world.ctx.clock.advance(70)
+    other = lease.claim(world.ctx, world.secret(), forced=False)
+    assert isinstance(other, lease.Claimed)
+    with pytest.raises(TransactionConflict):
+        commit.store_again(world.ctx, mine.secret, after)
+    parked = journal.latest(world.ctx, world.secret())
+    assert parked is not None, "the other one finds it should its own be refused"
+    world.ctx.clock.advance(70)
+    assert commit.store_again(world.ctx, mine.secret, after).state == "stored"
+    assert world.token() == "at-x"
 
 
 def test_a_commit_whose_answer_was_lost_is_recognized_as_ones_own(world: World) -> None:
@@ -343,7 +393,7 @@ def test_a_commit_whose_answer_was_lost_is_recognized_as_ones_own(world: World) 
     store.put = put_twice
     assert world.token() == "at-1"
     assert world.secret().version == 2
-    assert list(journal.take(world.ctx, world.secret())) == []
+    assert journal.latest(world.ctx, world.secret()) is None
 
 
 def test_a_claim_whose_answer_was_lost_is_recognized_as_ones_own(world: World) -> None:
@@ -378,6 +428,80 @@ def test_an_integration_whose_secret_does_not_open_does_not_hold_the_lease(world
     assert world.read().status == 400
     assert world.secret().lease_until is None
     assert world.provider.requests == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"access_token":"at-1","refresh_token":"rt-1","expires_in":3600,"team":"caf\\ud83d"}',
+        b'{"access_token":"at-1","refresh_token":"rt-1","expires_in":3600,"n":1e400}',
+    ],
+)
+def test_odd_company_does_not_cost_a_token(world: World, body: bytes) -> None:
+    world.provider.fault_after = lambda _n: Answer(200, {"content-type": "application/json"}, body)
+    assert world.token() == "at-1"
+
+
+def test_a_token_that_comes_with_too_much_is_stored_without_the_rest(world: World) -> None:
+    noise = "".join(secrets.token_hex(32) for _ in range(10_000))
+    world.provider.extra = {"profile": noise}
+    assert world.token() == "at-1"
+    assert world.read().json()["credentials"]["raw"] == {}
+    assert world.token() == "at-1"
+
+
+def test_a_parked_token_is_not_given_up_because_the_provider_was_down(world: World) -> None:
+    parked = {"type": "OAUTH2", "access_token": "x", "refresh_token": "rt-parked"}
+    journal.park(world.ctx, world.secret(), Sealed(Secret(parked), Secret({})))
+    world.provider._current = "rt-parked"
+    down = True
+
+    def fault(_n: int) -> Any:
+        if world.provider.requests[-1]["refresh_token"] == "rt-0":
+            return answer(400, {"error": "invalid_grant"})
+        return answer(503, {}) if down else None
+
+    world.provider.fault = fault
+    assert world.read().status == 400
+    world.ctx.clock.advance(60)
+    down = False
+    assert world.token() == "at-1"
+
+
+def test_a_corrected_integration_is_tried_at_once(world: World) -> None:
+    world.provider.fault = lambda _n: answer(401, {"error": "invalid_client"})
+    assert (world.read().status, world.read().status) == (400, 424)
+    world.provider.fault = None
+    credentials = {"type": "OAUTH2", "client_id": "id", "client_secret": "right"}
+    assert world.app.patch("/integrations/rot", {"credentials": credentials}).status == 200
+    world.ctx.clock.advance(31)  # integrations are remembered for 30 s
+    assert world.token() == "at-1"
+
+
+def test_a_valid_token_is_served_while_kms_or_the_table_refuses() -> None:
+    world = make_world(expires_in=30)
+    world.ctx.store.update = _unavailable
+    assert world.token() == "at-0"
+
+
+def _unavailable(_operation: Any) -> Any:
+    raise StoreUnavailable("throttled")
+
+
+def test_tokens_that_live_a_minute_are_not_renewed_by_each_read() -> None:
+    world = make_world()
+    world.provider.life = 60
+    for _round in range(5):
+        assert world.token() == "at-1"
+    assert len(world.provider.requests) == 1
+
+
+def test_an_expiry_in_the_past_is_taken_for_not_known(world: World) -> None:
+    world.provider.life = None
+    world.provider.extra = {"expires_at": 1_000_000_000}
+    for _round in range(5):
+        assert world.token() == "at-1"
+    assert len(world.provider.requests) == 1
 
 
 def test_a_forced_refresh_renews_a_valid_token_but_not_twice_in_ten_seconds() -> None:

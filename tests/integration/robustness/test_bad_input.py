@@ -11,6 +11,7 @@ from tests.integration.robustness.routes import (
     BODYLESS,
     BY_SESSION,
     FORM,
+    LEGACY_METADATA,
     OPEN,
     World,
     all_routes,
@@ -181,7 +182,7 @@ def test_a_body_that_is_none_is_refused(watch: Watch, route: str) -> None:
         answer = watch.send(route, raw=body, headers=JSON)
         # No body is wanted there; and here any object is metadata.
         empty = name == "only spaces" and route.startswith("POST /auth/unauthenticated")
-        free = name in {"unknown keys", "a null byte as name"} and "legacyPath" in route
+        free = name in {"unknown keys", "a null byte as name"} and route in LEGACY_METADATA
         assert empty or free or 400 <= answer.status < 500, (name, answer.status)
 
 
@@ -330,7 +331,7 @@ STRICT = [
 def test_an_unknown_parameter_is_refused(watch: Watch, route: str) -> None:
     answer = watch.send(route, query="zzz=1")
     refused = answer.status in {400, 403, 404}
-    legacy = "legacyPath" in route or route == "POST /connection"
+    legacy = route in LEGACY_METADATA or route == "POST /connection"
     assert legacy or refused, (answer.status, answer.body)
 
 

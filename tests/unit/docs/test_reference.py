@@ -19,8 +19,13 @@ SCOPE = re.compile(r"\b(?:environment|account):[a-z_]+(?::[a-z_]+)*\b")
 
 
 def normal(route: str) -> str:
-    """A route as people write it: greedy parameters without the plus."""
-    return route.replace("{legacyPath+}", "{connectionId}/metadata").replace("+}", "}")
+    """A route as people write it: greedy parameters without the plus.
+
+    Metadata's older path ends in a word that a greedy parameter takes along.
+    """
+    if route in {"POST /connection/{connectionId+}", "PATCH /connection/{connectionId+}"}:
+        return route.replace("+}", "}/metadata")
+    return route.replace("+}", "}")
 
 
 def documented_routes() -> dict[str, str]:

@@ -31,9 +31,18 @@ from keystow.records.attempt import Attempt
 from keystow.records.connection import Sealed
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
-from keystow.store import ConditionFailed, Exists, Missing, Update, tables
+from keystow.store import (
+    ConditionFailed,
+    Exists,
+    ItemTooLarge,
+    Missing,
+    StoreUnavailable,
+    TransactionConflict,
+    Update,
+    tables,
+)
 from keystow.store.operations import All
-from keystow.vault import VaultError
+from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +91,12 @@ def finish(
         connection_id = _conclude(ctx, attempt, query)
     except AuthorizationFailed as failure:
         return _tell_failure(ctx, attempt, failure)
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable, ItemTooLarge) as error:
+        logger.warning("authorization not stored", extra={"cause": type(error).__name__})
+        told = AuthorizationFailed(
+            "unknown_err", "The connection could not be stored just now; try again", event="unknown"
+        )
+        return _tell_failure(ctx, attempt, told)
     except ApiError as error:
         told = AuthorizationFailed("unknown_err", error.message or error.code, event="unknown")
         return _tell_failure(ctx, attempt, told)

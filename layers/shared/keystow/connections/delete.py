@@ -11,7 +11,7 @@ from keystow.log import logger
 from keystow.modes import revocation
 from keystow.records.connection import StoredSecret
 from keystow.registry import integrations, providers
-from keystow.store import ConditionFailed, Delete, Equals, tables
+from keystow.store import All, ConditionFailed, Delete, Equals, tables
 from keystow.store.operations import THERE
 from keystow.store.store import pages
 from keystow.vault import VaultError, VaultUnavailable
@@ -51,9 +51,12 @@ def _remove(ctx: Context, integration: Integration, connection_id: str) -> Store
             return None  # its integration is being removed, and this was what was left of it
         secret = StoredSecret.from_item(found[tables.CONNECTION_SECRET])
         # The version is part of the condition: what is revoked is what was stored at the end.
+        unchanged = All(
+            (Equals("generation", secret.generation), Equals("version", secret.version))
+        )
         writes: list[Delete] = [
             Delete(tables.connection(*tables.split_connection_pk(pk)), THERE),
-            Delete(secret.key, Equals("version", secret.version)),
+            Delete(secret.key, unchanged),
         ]
         try:
             ctx.store.transact(writes)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from keystow.catalog.loader import unfit_inputs
 from keystow.clock import iso
 from keystow.connections import views
 from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
 from keystow.connections.save import KEEP, Draft, Saved, save
-from keystow.errors import ApiError
+from keystow.errors import ApiError, Issue
 from keystow.ids import uuid4
 from keystow.modes.verification import verify
 from keystow.records.connection import Sealed
@@ -62,6 +63,14 @@ def import_connection(
     if body.connection_config is not None:
         config = body.connection_config.model_dump(exclude_unset=True)
         config.pop("webhook_url", None)
+    unfit = unfit_inputs(provider, config)
+    if unfit:
+        # They may stand in the host that the app's secret is sent to.
+        issues = [
+            Issue("invalid_format", "does not have the form it should", ("connection_config", name))
+            for name in unfit
+        ]
+        raise ApiError("invalid_body", issues=issues)
     if kind == "TBA" and not config.get("accountId"):
         raise ApiError("invalid_body", "connection_config.accountId is required for TBA")
     sealed = Sealed(Secret(_credentials(ctx, body)), Secret(config))

@@ -28,7 +28,7 @@ from keystow.store import (
     tables,
 )
 from keystow.value import replace
-from keystow.vault import VaultError
+from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -188,14 +188,12 @@ class _Reading:
                     return
                 self._wait()
                 continue
-            if not self._wants_another() and _is_resting(self.secret, self._now()):
+            if not self._wants_another() and self._is_resting():
                 self._serve_or_refuse(424)
                 return
-            if self._ctx.clock.now() - self._began > BEGIN_WITHIN_SECONDS:
-                break
             if self._renew():
                 return
-        if not self._is_valid():
+        if not self._is_valid() or self._refused == self.secret.version:
             raise self._in_progress()
 
     def _now(self) -> int:
@@ -220,17 +218,42 @@ class _Reading:
             return True
         if self._wants_another():
             return False
-        if needs_refresh_before_read(self.secret.expires_at, self._now()):
+        secret = self.secret
+        renewed = secret.version > 1
+        if needs_refresh_before_read(
+            secret.issued_at, secret.expires_at, self._now(), renewed=renewed
+        ):
             return False
         if self._refused == self.secret.version and self.secret.failure is not None:
             self._serve_or_refuse(424)
         return True
 
+    def _is_resting(self) -> bool:
+        """Return whether nothing should be tried now: a dead grant, or a failure of a moment ago.
+
+        A wrong configuration is tried again as soon as the integration has been changed.
+        """
+        failure = self.secret.failure
+        if failure is None:
+            return False
+        if failure.kind == "configuration" and failure.revision != self._integration.revision:
+            return False
+        return failure.kind == "terminal" or failure.next_at > self._now()
+
     def _renew(self) -> bool:
         """Take part in renewing the credential; return whether that settled it."""
         from keystow.refresh import engine
 
-        outcome = engine.refresh(self._ctx, self.secret, forced=self._wants_another())
+        until = self._began + BEGIN_WITHIN_SECONDS
+        forced = self._wants_another()
+        try:
+            outcome = engine.refresh(self._ctx, self.secret, forced=forced, until=until)
+        except engine.TooLate:
+            raise self._in_progress() from None
+        except (StoreUnavailable, VaultUnavailable):
+            if self._is_valid() and not self._forced:
+                return True  # nothing was sent; the token is good
+            raise
         if outcome.state == "refreshed":
             assert outcome.secret is not None
             self.secret = outcome.secret
@@ -315,9 +338,3 @@ class _Reading:
 
 def _is_same(one: StoredSecret, other: StoredSecret) -> bool:
     return (one.generation, one.version) == (other.generation, other.version)
-
-
-def _is_resting(secret: StoredSecret, now: int) -> bool:
-    """Return whether nothing should be tried now: a dead grant, or a failure of a moment ago."""
-    failure = secret.failure
-    return failure is not None and (failure.kind == "terminal" or failure.next_at > now)

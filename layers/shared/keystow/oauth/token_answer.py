@@ -133,14 +133,14 @@ def expiry(expires_at: Any, expires_in: Any, now: float) -> float | None:
 
     Args:
         expires_at: ISO 8601 text, an HTTP date, or epoch seconds or milliseconds as number or
-            text.
+            text; one that is over already counts as not said.
         expires_in: seconds from now, as number or text. Zero, negative, endless and unreadable
             values mean "not known": no server issues a token that is already over, and treating
             it so would refresh it in a storm.
         now: epoch seconds.
     """
     moment = _moment(expires_at)
-    if moment is not None:
+    if moment is not None and moment > now:
         return moment if moment - now <= _LONGEST_LIFE else None
     seconds = _number(expires_in)
     if seconds is None or not 0 < seconds <= _LONGEST_LIFE:

@@ -187,6 +187,7 @@ class Failure(Value):
     attempts: int
     next_at: int
     log_id: str
+    revision: int = 0  # of the integration: another one may have mended it
 
     def as_item(self) -> dict[str, Any]:
         """Return the failure as an attribute."""
@@ -324,9 +325,18 @@ class Sealed(Value):
                 "connection_config": self.connection_config.reveal(),
             },
             separators=(",", ":"),
-            ensure_ascii=False,
         )
         return zlib.compress(text.encode())
+
+    def within(self, most: int) -> Sealed:
+        """Return this, without the provider's raw answer if that is what makes it too large.
+
+        A token must not be lost because of what came along with it.
+        """
+        if len(self.as_bytes()) <= most:
+            return self
+        credentials = {**self.credentials.reveal(), "raw": {}}
+        return Sealed(Secret(credentials), self.connection_config)
 
     @classmethod
     def from_bytes(cls, plaintext: bytes) -> Sealed:

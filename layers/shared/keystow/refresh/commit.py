@@ -13,7 +13,7 @@ from keystow.records.connection import AuthError, Connection, StoredSecret
 from keystow.records.environment import Environment
 from keystow.refresh import journal
 from keystow.refresh.failures import NEEDS_A_PERSON
-from keystow.refresh.lease import still_mine
+from keystow.refresh.lease import is_held, still_mine
 from keystow.registry import integrations, providers
 from keystow.store import (
     ConditionFailed,
@@ -58,26 +58,48 @@ def store(ctx: Context, before: StoredSecret, after: StoredSecret) -> Result:
     be committed: the provider has already forgotten the old one.
     """
     try:
-        return _persist(ctx, before, after)
+        return _or_newer_fence(ctx, before, after)
     except (StoreUnavailable, TransactionConflict):
         logger.warning("commit postponed", extra={"connection": after.connection_id})
         send_to_queue(ctx, before, after)
         return Result("queued", after)
 
 
-def store_again(ctx: Context, before: StoredSecret, after: StoredSecret) -> Result:
-    """Store a renewed credential that has come back from the queue.
+def _or_newer_fence(ctx: Context, before: StoredSecret, after: StoredSecret) -> Result:
+    """Store a credential, also when others have held the lease since but stored none.
 
-    When the lease was lost meanwhile, it is parked in the journal; when the connection was deleted
-    or authorized anew, it is dropped.
+    While one of them is at it, the credential is parked, for them to find should theirs be refused,
+    and comes again.
 
     Raises:
         StoreUnavailable, TransactionConflict: it must come again.
     """
-    result = _persist(ctx, before, after)
-    if result.state == "overtaken":
-        journal.park(ctx, after, after.unseal(ctx.vault))
-    return result
+    for _attempt in range(ATTEMPTS):
+        result = _persist(ctx, before, after)
+        found = result.secret
+        if result.state != "overtaken" or found is None:
+            return result
+        if found.version != before.version:
+            journal.park(ctx, after, after.unseal(ctx.vault))
+            return result
+        if is_held(found, int(ctx.clock.now() * 1000)):
+            journal.park(ctx, after, after.unseal(ctx.vault))
+            raise TransactionConflict("another refresher holds the lease")
+        before = found
+        after = replace(after, fence=found.fence)
+    raise TransactionConflict("the lease kept changing")
+
+
+def store_again(ctx: Context, before: StoredSecret, after: StoredSecret) -> Result:
+    """Store a renewed credential that has come back from the queue.
+
+    When a newer one is stored, it is parked in the journal; when the connection was deleted or
+    authorized anew, it is dropped.
+
+    Raises:
+        StoreUnavailable, TransactionConflict: it must come again.
+    """
+    return _or_newer_fence(ctx, before, after)
 
 
 def store_failure(

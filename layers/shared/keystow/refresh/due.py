@@ -59,9 +59,20 @@ def all_shards() -> list[str]:
     return [f"due-{number:02d}" for number in range(DUE_SHARDS)]
 
 
-def needs_refresh_before_read(expires_at: int | None, now: int) -> bool:
-    """Return whether a reader should not be given this token without trying to renew it."""
-    return expires_at is not None and expires_at - now < READ_MARGIN_MS
+def needs_refresh_before_read(
+    issued_at: int, expires_at: int | None, now: int, *, renewed: bool
+) -> bool:
+    """Return whether a reader should not be given this token without trying to renew it.
+
+    Under a minute is left; of a token that a refresh brought and that lives two minutes or less
+    (``renewed``), under half its life, or each read would renew it.
+    """
+    if expires_at is None:
+        return False
+    margin = READ_MARGIN_MS
+    if renewed:
+        margin = min(margin, (expires_at - issued_at) // 2)
+    return expires_at - now < margin
 
 
 def is_valid(expires_at: int | None, now: int) -> bool:

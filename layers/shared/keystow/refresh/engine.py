@@ -6,11 +6,14 @@ that the provider gave is never lost, and a token of a former authorization is n
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from keystow import ids
 from keystow.activity import log as activity
+from keystow.catalog.loader import unfit_inputs
+from keystow.log import logger
 from keystow.modes import mode_of, revocation
 from keystow.oauth.errors import ConfigurationError, TokenError
 from keystow.records.connection import Sealed, StoredSecret
@@ -19,6 +22,7 @@ from keystow.refresh.due import next_due
 from keystow.refresh.failures import failure_of
 from keystow.refresh.lease import Claimed
 from keystow.registry import integrations, providers
+from keystow.store import StoreUnavailable
 from keystow.value import replace
 from keystow.vault import Purpose, VaultError, VaultUnavailable
 
@@ -27,6 +31,11 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.modes.base import Mode, Renewed
     from keystow.records.integration import Integration
+
+# A second exchange (20 s) must end well within the lease (60 s) and the function's time (50 s).
+SECOND_WITHIN_MS: Final = 8_000
+# An item holds 400 KB; the index and everything else of it want some.
+LARGEST_BYTES: Final = 250_000
 
 State = Literal["refreshed", "busy", "failed", "changed", "gone"]
 
@@ -44,37 +53,58 @@ class Outcome:
     secret: StoredSecret | None
 
 
-def refresh(ctx: Context, secret: StoredSecret, *, forced: bool = False) -> Outcome:
+class TooLate(Exception):  # noqa: N818 - an outcome, not a fault
+    """No time is left to begin an exchange and see it through; nothing was sent."""
+
+
+def refresh(
+    ctx: Context, secret: StoredSecret, *, forced: bool = False, until: float = float("inf")
+) -> Outcome:
     """Renew a credential.
 
     Args:
         ctx: the container's context.
         secret: the credential as just read.
         forced: a caller refused the current token.
+        until: epoch seconds after which nothing is sent any more.
 
     Raises:
-        StoreUnavailable, VaultUnavailable: before anything was sent; nothing has changed.
+        StoreUnavailable, VaultUnavailable, TooLate: before anything was sent; nothing has changed.
+        VaultError: the credential does not open.
     """
-    # A data key for the answer is at hand before anything is sent: a rotated token must not be
-    # lost because KMS does not answer afterwards.
+    # Whatever may be missing is missed before the lease is taken and anything is sent: the data key
+    # for the answer above all, since a rotated token must not be lost because KMS does not answer.
     ctx.vault.warm(Purpose.CREDENTIAL, secret.environment)
     integration = integrations.by_id(ctx, secret.environment, secret.integration)
     provider = None
     if integration is not None:
         provider = providers.find(ctx, secret.environment, integration.provider)
+        with suppress(VaultError):
+            integration.secrets(ctx.vault)
     mode = mode_of(secret.credential_type)
     sealed = secret.unseal(ctx.vault)
+    if ctx.clock.now() >= until:
+        raise TooLate
 
     claimed = lease.claim(ctx, secret, forced=forced)
     if not isinstance(claimed, Claimed):
         return _overtaken(secret, claimed.found)
-    mine = claimed.secret
-    attempt = _Attempt(ctx, mine, sealed, integration, provider, mode)
+    attempt = _Attempt(ctx, claimed.secret, integration, provider, mode)
     try:
         renewed = attempt.ask(sealed)
     except TokenError as error:
         return attempt.failed(error)
     return attempt.succeeded(renewed)
+
+
+def revoke_late(ctx: Context, secret: StoredSecret) -> None:
+    """Revoke a credential that arrived when its connection was gone already."""
+    integration = integrations.by_id(ctx, secret.environment, secret.integration)
+    if integration is None:
+        return
+    provider = providers.find(ctx, secret.environment, integration.provider)
+    attempt = _Attempt(ctx, secret, integration, provider, mode_of(secret.credential_type))
+    attempt.revoke(secret.unseal(ctx.vault))
 
 
 def _overtaken(seen: StoredSecret, found: StoredSecret | None) -> Outcome:
@@ -91,7 +121,6 @@ class _Attempt:
 
     ctx: Context
     mine: StoredSecret
-    sealed: Sealed
     integration: Integration | None
     provider: Provider | None
     mode: Mode | None
@@ -102,14 +131,24 @@ class _Attempt:
             raise TokenError("configuration", "integration_missing", "The integration is gone")
         if self.mode is None or not self.mode.refreshable(sealed.credentials.reveal()):
             raise TokenError("terminal", "no_refresh_token", "There is nothing to refresh with")
+        unfit = unfit_inputs(self.provider, sealed.connection_config.reveal())
+        if unfit:
+            raise ConfigurationError("unfit_config", f"Not of its form: {', '.join(unfit)[:200]}")
         try:
             return self.mode.renew(self.ctx, self.provider, self.integration, sealed)
-        except VaultUnavailable as error:
-            raise TokenError("transient", "vault_unavailable", str(error), sent=False) from error
+        except TokenError:
+            raise
+        except (VaultUnavailable, StoreUnavailable) as error:
+            cause = type(error).__name__
+            raise TokenError("transient", "unavailable", cause, sent=False) from error
         except VaultError as error:
             raise ConfigurationError(
                 "integration_unreadable", "The integration's own credentials do not open"
             ) from error
+        except Exception as error:
+            # A fault of ours, perhaps after the request: nobody may try before the lease is over.
+            logger.error("refresh fault", extra={"cause": type(error).__name__})
+            raise TokenError("unknown_fate", "fault", type(error).__name__) from error
 
     def succeeded(self, renewed: Renewed) -> Outcome:
         """Store a renewed credential, or keep it from being lost."""
@@ -124,7 +163,7 @@ class _Attempt:
             sent_at=None,
             failure=None,
             write_id=ids.short_id(self.ctx.random),
-        ).resealed(self.ctx.vault, renewed.sealed)
+        ).resealed(self.ctx.vault, renewed.sealed.within(LARGEST_BYTES))
         return self._settle(commit.store(self.ctx, self.mine, after), renewed)
 
     def _life_days(self) -> int | None:
@@ -135,25 +174,23 @@ class _Attempt:
             case "stored" | "queued":
                 return Outcome("refreshed", result.secret)
             case "overtaken":
-                # The lease was lost (a thawed worker), the grant is the same: the token may be the
-                # only one that the provider still accepts.
-                journal.park(self.ctx, self.mine, renewed.sealed)
-                return Outcome("changed", result.secret)
+                return Outcome("changed", result.secret)  # a newer one is stored; ours is parked
             case "replaced":
                 # Authorized anew meanwhile: the new grant must not be put at risk, since some
                 # providers revoke everything of one user and one app together.
                 self._note("warn", "A token of a former authorization arrived and was dropped")
                 return Outcome("changed", result.secret)
             case "deleted":
-                self._revoke(renewed.sealed)
+                self.revoke(renewed.sealed)
                 return Outcome("gone", None)
 
     def failed(self, error: TokenError) -> Outcome:
         """Record why there is no fresh credential; a dead grant is believed only after a check."""
         if error.kind == "terminal":
             second = self._second_opinion()
-            if second is not None:
+            if isinstance(second, Outcome):
                 return second
+            error = second or error
         now = int(self.ctx.clock.now() * 1000)
         log_id = activity.record(
             self.ctx,
@@ -182,6 +219,7 @@ class _Attempt:
             lease_until=self.mine.lease_until or now,
             log_id=log_id,
             random=self.ctx.random,
+            revision=self.integration.revision if self.integration else 0,
         )
         keeps_lease = error.kind == "unknown_fate"
         after = replace(
@@ -198,28 +236,43 @@ class _Attempt:
             return Outcome("changed", result.secret)
         return Outcome("failed", result.secret)
 
-    def _second_opinion(self) -> Outcome | None:
+    def _second_opinion(self) -> Outcome | TokenError | None:
         """Look again before a grant is declared dead.
 
         A newer version means that somebody else succeeded; a journalled token of this generation is
-        tried once.
+        tried once, while there is time. Returns how that ended, or what stands in the way of
+        knowing; None: the grant is dead.
         """
-        item = self.ctx.store.get(self.mine.key)
-        if item is None:
-            return Outcome("gone", None)
-        found = StoredSecret.from_item(item)
-        if (found.generation, found.version) != (self.mine.generation, self.mine.version):
-            return Outcome("changed", found)
-        for parked in journal.take(self.ctx, self.mine):
-            try:
-                renewed = self.ask(parked)
-            except TokenError:
-                continue
-            self._note("info", "A token that had lost a race was used")
-            return self.succeeded(renewed)
-        return None
+        try:
+            item = self.ctx.store.get(self.mine.key)
+            if item is None:
+                return Outcome("gone", None)
+            found = StoredSecret.from_item(item)
+            if (found.generation, found.version) != (self.mine.generation, self.mine.version):
+                return Outcome("changed", found)
+            parked = journal.latest(self.ctx, self.mine)
+        except (StoreUnavailable, VaultUnavailable) as error:
+            return TokenError("transient", "unavailable", type(error).__name__, sent=False)
+        if parked is None:
+            return None
+        spent = self.ctx.clock.now() * 1000 - (self.mine.sent_at or 0)
+        if spent > SECOND_WITHIN_MS:
+            return TokenError(
+                "transient", "no_time_left", "Another token is tried soon", sent=False
+            )
+        try:
+            renewed = self.ask(parked.sealed)
+        except TokenError as error:
+            if error.kind != "terminal":
+                return error
+            journal.mark_used(self.ctx, parked)
+            return TokenError("transient", "invalid_grant", "Another token may be left", sent=False)
+        outcome = self.succeeded(renewed)
+        journal.mark_used(self.ctx, parked)
+        self._note("info", "A token that had lost a race was used")
+        return outcome
 
-    def _revoke(self, sealed: Sealed) -> None:
+    def revoke(self, sealed: Sealed) -> None:
         if self.provider is None or self.integration is None:
             return
         result = revocation.revoke(self.ctx, self.provider, self.integration, sealed)

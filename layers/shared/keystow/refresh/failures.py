@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 TRANSIENT_FIRST_MS: Final = 15_000
 LONGEST_MS: Final = 6 * 3_600_000
+# A claim needs the lease to be over by 5 s of skew, and the queue may deliver 10 s early.
+AFTER_LEASE_MS: Final = 20_000
 CONFIGURATION_FIRST_MS: Final = 600_000
 
 # Kinds that the owner or the SaaS must mend; the others pass by themselves.
@@ -26,6 +28,7 @@ def failure_of(
     lease_until: int,
     log_id: str,
     random: Randomness,
+    revision: int = 0,
 ) -> Failure:
     """Return what to remember of a failed attempt.
 
@@ -44,7 +47,9 @@ def failure_of(
             wait = max(asked, _backoff(TRANSIENT_FIRST_MS, attempts, random))
             wait = min(wait, max(asked, LONGEST_MS))
         case "unknown_fate":
-            wait = max(lease_until - now, _backoff(TRANSIENT_FIRST_MS, attempts, random))
+            wait = max(
+                lease_until + AFTER_LEASE_MS - now, _backoff(TRANSIENT_FIRST_MS, attempts, random)
+            )
         case _:
             wait = _backoff(TRANSIENT_FIRST_MS, attempts, random)
     return Failure(
@@ -55,6 +60,7 @@ def failure_of(
         attempts=attempts,
         next_at=now + min(wait, LONGEST_MS * 4),
         log_id=log_id,
+        revision=revision,
     )
 
 

@@ -2,65 +2,83 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from keystow.ids import short_id
 from keystow.records.connection import Sealed
 from keystow.store import ConditionFailed, Put, Update, tables
-from keystow.store.operations import THERE
+from keystow.store.operations import NEW, THERE
 from keystow.store.store import pages
 from keystow.vault import Envelope, Purpose, VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from keystow.context import Context
     from keystow.records.connection import StoredSecret
+    from keystow.store import Key
 
 LIFE_SECONDS: Final = 7 * 86_400
 
 
+@dataclass(frozen=True)
+class Parked:
+    """A parked credential and where it lies."""
+
+    place: Key
+    sealed: Sealed
+
+
 def park(ctx: Context, secret: StoredSecret, sealed: Sealed) -> None:
-    """Keep a credential that could not be committed because the lease was lost."""
-    entry = f"{int(ctx.clock.now() * 1000):014d}-{short_id(ctx.random)}"
+    """Keep a credential that could not be committed because the lease was lost.
+
+    Parking the same one twice, as when its queue message comes again, keeps one.
+    """
+    entry = f"{secret.version:010d}-{secret.write_id}"
     binding = _binding(secret, entry)
     envelope = ctx.vault.seal(Purpose.CREDENTIAL, secret.environment, binding, sealed.as_bytes())
-    place = tables.journal(secret.environment, secret.integration, secret.connection_id, entry)
-    ctx.store.put(
-        Put(
-            place,
-            {
-                "generation": secret.generation,
-                "sealed": envelope.as_item(),
-                "ttl": int(ctx.clock.now()) + LIFE_SECONDS,
-            },
-        )
-    )
+    item = {
+        "generation": secret.generation,
+        "sealed": envelope.as_item(),
+        "ttl": int(ctx.clock.now()) + LIFE_SECONDS,
+    }
+    with suppress(ConditionFailed):
+        ctx.store.put(Put(_place(secret, entry), item, NEW))
 
 
-def take(ctx: Context, secret: StoredSecret) -> Iterator[Sealed]:
-    """Yield the parked credentials of this generation, newest first, each only once."""
+def latest(ctx: Context, secret: StoredSecret) -> Parked | None:
+    """Return the newest parked credential of this generation that has not been tried.
+
+    Raises:
+        StoreUnavailable, VaultUnavailable: it cannot be told now.
+    """
     pk = tables.connection_pk(secret.environment, secret.integration, secret.connection_id)
-    found = pages(ctx.store, tables.CONNECTIONS, pk, prefix="journal#", descending=True)
-    for item in list(found):
-        if item["generation"] != secret.generation or "used_at" in item:
-            continue
-        if item["ttl"] <= ctx.clock.now():
+    for item in pages(ctx.store, tables.CONNECTIONS, pk, prefix="journal#", descending=True):
+        usable = item["generation"] == secret.generation and "used_at" not in item
+        if not usable or item["ttl"] <= ctx.clock.now():
             continue
         entry = item["sk"].partition("#")[2]
-        place = tables.journal(secret.environment, secret.integration, secret.connection_id, entry)
         try:
-            now = int(ctx.clock.now() * 1000)
-            ctx.store.update(Update(place, set={"used_at": now}, condition=THERE))
             plaintext = ctx.vault.open(
                 Purpose.CREDENTIAL,
                 secret.environment,
                 _binding(secret, entry),
                 Envelope.from_item(item["sealed"]),
             )
-        except (ConditionFailed, VaultError):
+        except VaultError:
             continue
-        yield Sealed.from_bytes(plaintext)
+        return Parked(_place(secret, entry), Sealed.from_bytes(plaintext))
+    return None
+
+
+def mark_used(ctx: Context, parked: Parked) -> None:
+    """Note that a parked credential helped, or is known to be dead."""
+    now = int(ctx.clock.now() * 1000)
+    with suppress(ConditionFailed):
+        ctx.store.update(Update(parked.place, set={"used_at": now}, condition=THERE))
+
+
+def _place(secret: StoredSecret, entry: str) -> Key:
+    return tables.journal(secret.environment, secret.integration, secret.connection_id, entry)
 
 
 def _binding(secret: StoredSecret, entry: str) -> tuple[str, ...]:

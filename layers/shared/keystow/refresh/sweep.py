@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from keystow.log import logger
 from keystow.queues import QueueUnavailable
 from keystow.refresh.due import all_shards
-from keystow.store import All, ConditionFailed, Equals, Update, tables
+from keystow.store import All, ConditionFailed, Equals, StoreUnavailable, Update, tables
 from keystow.store.operations import Key
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _queue(ctx: Context, found: list[Item], now: int) -> int:
             ctx.store.update(Update(key, set={"due_at": now + QUEUED_FOR_MS}, condition=still))
         except ConditionFailed:
             continue
+        except StoreUnavailable:
+            break  # what was moved out of the way so far is still queued
         delay = max(0, (item["due_at"] - now) // 1000)
         # Messages of one host go together, so that a slow provider holds up only its own.
         batches[item.get("host", ""), delay // 10 * 10].append(

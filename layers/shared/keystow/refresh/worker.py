@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keystow.context import Context
 
 IN_FLIGHT: Final = 100
+COMMIT_AGAIN_SECONDS: Final = 60
 
 
 class Postponed(Exception):  # noqa: N818 - an outcome, not a fault
@@ -41,6 +42,8 @@ def handle(
         The ids of the messages that must come again.
     """
     failed: set[str] = set()
+    # Made here, not by a hundred threads at once: each would make its own.
+    _ready = (ctx.store, ctx.vault, ctx.egress, ctx.queues)
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         jobs = []
         for message_id, text in bodies:
@@ -77,8 +80,8 @@ def _refresh(ctx: Context, entry: dict[str, str], until: float) -> None:
     if secret.generation != entry["generation"] or not _wanted(ctx, secret):
         return
     try:
-        engine.refresh(ctx, secret)
-    except (StoreUnavailable, TransactionConflict, VaultUnavailable) as error:
+        engine.refresh(ctx, secret, until=until)
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable, engine.TooLate) as error:
         raise Postponed from error
     except VaultError:
         logger.error("a credential does not open", extra={"connection": secret.connection_id})
@@ -101,6 +104,10 @@ def _wanted(ctx: Context, secret: StoredSecret) -> bool:
 def _commit(ctx: Context, body: dict[str, Any]) -> None:
     before, after = commit.from_queue(body)
     try:
-        commit.store_again(ctx, before, after)
-    except (StoreUnavailable, TransactionConflict) as error:
-        raise Postponed from error
+        result = commit.store_again(ctx, before, after)
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable):
+        # A message of its own each time: the queue gives up on one that comes back too often.
+        commit.send_to_queue(ctx, before, after, COMMIT_AGAIN_SECONDS)
+        return
+    if result.state == "deleted":
+        engine.revoke_late(ctx, after)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 NONCE_BYTES = 12
 CACHE_SECONDS = 300
+# How long a warmed key stays at hand: longer than an exchange and its commit.
+WARM_SECONDS = 90
 CACHE_KEYS = 512
 _FORMAT = 1
 
@@ -96,7 +98,11 @@ class Vault:
         Raises:
             VaultUnavailable: no data key could be had now.
         """
-        self._key(environment, purpose, self._current_key(purpose), create=True)
+        key_id = self._sealing_key(environment, purpose)
+        if self._cached((environment, key_id), WARM_SECONDS) is None:
+            with self._lock:
+                self._cache.pop((environment, key_id), None)
+            self._key(environment, purpose, self._current_key(purpose), create=True)
 
     def seal(
         self, purpose: Purpose, environment: str, binding: tuple[str, ...], plaintext: bytes
@@ -170,13 +176,15 @@ class Vault:
                 self._cache.popitem(last=False)
         return plain
 
-    def _cached(self, name: tuple[str, str]) -> bytes | None:
+    def _cached(self, name: tuple[str, str], for_seconds: float = 0) -> bytes | None:
         with self._lock:
             found = self._cache.get(name)
             if found is None:
                 return None
             if found[1] <= self._clock.now():
                 del self._cache[name]
+                return None
+            if found[1] <= self._clock.now() + for_seconds:
                 return None
             return found[0]
 
