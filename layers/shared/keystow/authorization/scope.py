@@ -75,10 +75,11 @@ def open_scope(
     generation = None
     connection_id = uuid4(ctx.random)
     if session.reconnect is not None:
-        integration_id, connection_id, _generation = session.reconnect
+        integration_id, connection_id, number = session.reconnect
         place = tables.connection(session.environment, integration_id, connection_id)
         item = ctx.store.get(place)
-        if item is None or integration_id != integration.id:
+        # Deleted and made anew under the same id, it is another connection.
+        if item is None or integration_id != integration.id or str(item["id"]) != number:
             raise ApiError("invalid_connection")
         generation = item["generation"]
     environment = environment_of(ctx, session.environment)
