@@ -16,7 +16,7 @@ export const texts = {
   forWhom: 'for {who}',
   connectTitle: 'Connect {name}',
   reconnectTitle: 'Reconnect {name}',
-  oauthHint: 'A window of {name} opens, where you sign in and approve.',
+  oauthHint: '{name} opens in a window of its own. Sign in there and approve.',
   formHint: 'Enter the details of your {name} account.',
   noneHint: '{name} asks for no credentials.',
   guide: 'Where do I find this?',
