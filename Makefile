@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-full lint format bench validate build deploy bootstrap lock clean
 
-RUNTIME ?= python3.13
 STACK ?= keystow
+# What the stack was deployed with last, so that the build fits it.
+RUNTIME ?= $(or $(shell sed -nE 's/.*Runtime=[\\"]*(python3\.[0-9]+).*/\1/p' samconfig-$(STACK).toml 2>/dev/null),python3.13)
 WORKERS ?= 2
 PY := .venv/bin/python
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .venv-sam/bin/sam
@@ -46,9 +47,9 @@ build: .venv-sam/.ok ## build for AWS (RUNTIME=python3.12 takes another version)
 	 $(SAM) build --template .template-build.yaml --cached; \
 	 status=$$?; rm -f .template-build.yaml; exit $$status
 
-deploy: build ## deploy into your AWS account (STACK=name; asks the first time, see docs/aws.md)
-	@$(SAM) deploy --stack-name $(STACK) --resolve-s3 --capabilities CAPABILITY_IAM \
-	 $(if $(wildcard samconfig.toml),,--guided) $(DEPLOY)
+deploy: build ## deploy into your AWS account (STACK, PARAMETERS, TAGS; asks the first time: docs/aws.md)
+	@.venv-sam/bin/python scripts/deploy.py $(STACK) $(RUNTIME) \
+	 --parameters '$(PARAMETERS)' --tags '$(TAGS)' -- $(DEPLOY)
 
 bootstrap: .venv-sam/.ok ## ask the deployed stack for its first keys, once
 	@.venv-sam/bin/python scripts/bootstrap.py $(STACK)

@@ -1,9 +1,10 @@
-"""The refresh worker against a token endpoint that takes 200 ms.
+"""The refresh worker against a token endpoint that takes a second.
 
-What a worker could do at best is concurrency / latency. How near any program comes to that depends
-on the machine, so a bare loop (as many threads, each a socket, a request and its answer) takes
-turns with the worker, and the worker is held against the loop. The loop's own distance from the
-theory is shown beside it; when it is under 0.9 the machine is too busy to say more.
+What a worker could do at best is concurrency / latency, and it is held against that. A bare loop
+(as many threads, each a socket, a request and its answer) takes turns with it and shows what the
+machine itself leaves of the theory; under 0.9 the machine is too busy to say more. The faster a
+provider answers, the more a refresh's own processor time counts: it is shown too, and bounds the
+rate of one worker whatever the latency.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from benchmarks.world import World, make_world
 from keystow.egress.client import Egress
 from keystow.refresh import sweep, worker
 
-LATENCY = 0.2
-ROUNDS = 4
+LATENCY = 1.0
+ROUNDS = 3
 CONNECTIONS = 500
 BUDGET = 0.8
 BEST = worker.IN_FLIGHT / LATENCY
@@ -59,12 +60,18 @@ def run() -> Working:
                 cpu.append(used)
                 most.append(_most_in_flight(origin))
             time.sleep(life)
-    ratio = median(mine / loop for mine, loop in zip(working, bare, strict=True))
+    ratio = median(working) / BEST
+    beside = median(mine / loop for mine, loop in zip(working, bare, strict=True))
     full = max(most) == worker.IN_FLIGHT
     lines = [
         Line("token requests in flight at most", str(max(most)), str(worker.IN_FLIGHT), full),
-        Line("throughput : bare loop", f"{ratio:.2f} x", f">= {BUDGET:.2f} x", ratio >= BUDGET),
-        Line("throughput : concurrency / latency", f"{median(working) / BEST:.2f} x"),
+        Line(
+            "throughput : concurrency / latency",
+            f"{ratio:.2f} x",
+            f">= {BUDGET:.2f} x",
+            ratio >= BUDGET,
+        ),
+        Line("throughput : bare loop", f"{beside:.2f} x"),
         Line("bare loop : concurrency / latency", f"{median(bare) / BEST:.2f} x"),
         Line("processor time of one refresh, this machine", f"{median(cpu) * 1000:.2f} ms"),
     ]
