@@ -17,6 +17,7 @@ from local.stack import DEFAULT_FOLDER, DEFAULT_PORT, LocalStack
 if TYPE_CHECKING:
     from local.stack import StackInfo
 
+LAST_PORT = 65_535
 READY_WORDS = "Keystow runs on this machine"
 READY = """
 {words} (ready after {seconds:.0f} s).
@@ -44,6 +45,13 @@ def _stop(*_: object) -> NoReturn:
 
 def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _port(text: str, source: str) -> int:
+    """Read a port number. Raises LocalStackError when it is none."""
+    if not (text.isascii() and text.isdigit() and int(text) <= LAST_PORT):
+        raise LocalStackError(f"{source} must be a port from 0 to {LAST_PORT}, not {text!r}.")
+    return int(text)
 
 
 def run(folder: Path, port: int) -> int:
@@ -87,13 +95,20 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("run", help="run the local stack until Ctrl-C")
     verb.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="holds state and keys")
-    port = int(os.environ.get("KEYSTOW_PORT", DEFAULT_PORT))
-    verb.add_argument("--port", type=int, default=port, help="public port; 0 for a free one")
+    verb.add_argument("--port", help="public port; 0 for a free one; otherwise KEYSTOW_PORT")
     verb.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
     arguments = parser.parse_args()
+    try:
+        if arguments.port is not None:
+            port = _port(arguments.port, "--port")
+        else:
+            port = _port(os.environ.get("KEYSTOW_PORT") or str(DEFAULT_PORT), "KEYSTOW_PORT")
+    except LocalStackError as error:
+        print(error, file=sys.stderr)
+        return 2
     if arguments.with_parent:
         follow_parent()
-    return run(arguments.folder.resolve(), arguments.port)
+    return run(arguments.folder.resolve(), port)
 
 
 if __name__ == "__main__":

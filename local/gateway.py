@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ReadTimeoutError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.websockets import WebSocket
 
 from local.payload import Arrival, Reply, event, message, reply
@@ -48,6 +48,7 @@ class Gateway:
         invoker: calls their functions.
         on_ready: called once requests are served.
         demo: serves ``/demo``, when there is a demo.
+        note: takes one line for each request.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Gateway:
         invoker: Invoker,
         on_ready: Callable[[], None],
         demo: ASGIApp | None = None,
+        note: Callable[[str], None] = print,
     ) -> None:
         self._router = router
         self._invoker = invoker
         self._on_ready = on_ready
         self._demo = demo
+        self._note = note
         self._sockets = Sockets(invoker)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +77,9 @@ class Gateway:
         elif self._demo is not None and f"{scope['path']}/".startswith(f"{DEMO}/"):
             inner = {**scope, "root_path": scope.get("root_path", "") + DEMO}
             await self._demo(inner, receive, send)
+        elif self._demo is not None and _wants_page(scope, Request(scope)):
+            # Only here: on AWS there is nothing at the root.
+            await RedirectResponse(f"{DEMO}/", 307)(scope, receive, send)
         else:
             started = time.perf_counter()
             request = Request(scope, receive)
@@ -82,7 +88,7 @@ class Gateway:
             # The route's key, never the path or query: they may hold codes and tokens.
             milliseconds = (time.perf_counter() - started) * 1000
             line = f"{time.strftime('%H:%M:%S')} {name} {answer.status} {milliseconds:.0f} ms"
-            print(line, flush=True)
+            self._note(line)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -178,6 +184,12 @@ def _response(answer: Reply) -> Response:
         with suppress(UnicodeEncodeError):
             response.raw_headers.append((name.encode("latin-1"), value.encode("latin-1")))
     return response
+
+
+def _wants_page(scope: Scope, request: Request) -> bool:
+    """Whether a person typed the address of the stack and nothing more."""
+    asks = scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}
+    return asks and "text/html" in request.headers.get("accept", "")
 
 
 def _known_host(host: str) -> bool:

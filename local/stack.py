@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = PROJECT / ".local"
 DEFAULT_PORT = 4500
+LAST_BASE_PORT = 65_000
 BOOTSTRAP = "BootstrapKeysFunction"
 _LOCK_SECONDS = 40
 _LISTEN_SECONDS = 15
@@ -88,6 +89,7 @@ class LocalStack:
             LocalStackError: the port or the folder is taken, or something did not start.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._closing.enter_context(_alone(self.folder, self._wanted_port))
         self._socket = self._closing.enter_context(_listener(self._wanted_port))
         port = int(self._socket.getsockname()[1])
         url = f"http://{HOST}:{port}"
@@ -145,10 +147,20 @@ class LocalStack:
             except Exception as error:  # noqa: BLE001 - the API is of use without the demo
                 print(f"The demo could not be set up: {error}", file=sys.stderr)
             on_ready()
+            settled.set()
 
+        def note(line: str) -> None:
+            """Show a request; those of the start itself go to the log file."""
+            if settled.is_set():
+                print(line, flush=True)
+                return
+            with (self.folder / "functions.log").open("a", encoding="utf-8") as log:
+                log.write(f"{line}\n")
+
+        settled = threading.Event()
         router = Router(template.routes(self._template))
         finisher = threading.Thread(target=finish, daemon=True, name="finish")
-        gateway = Gateway(router, self._invoker, finisher.start, shown)
+        gateway = Gateway(router, self._invoker, finisher.start, shown, note)
         config = uvicorn.Config(
             gateway,
             access_log=False,
@@ -249,6 +261,23 @@ def _is_free(port: int) -> bool:
 
 
 @contextlib.contextmanager
+def _alone(folder: Path, port: int) -> Iterator[None]:
+    """Hold the folder as its running stack, which no child inherits; refuse at once otherwise."""
+    with (folder / "running").open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            other = port + 200 if 0 < port < LAST_BASE_PORT else 0
+            raise LocalStackError(
+                f"Another local stack runs in the folder {folder}.\n"
+                "Stop it with Ctrl-C where it runs, or start one beside it, in a folder and on a "
+                f"port of its own:\n  .venv/bin/python -m local run --folder /tmp/other --port "
+                f"{other}"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
 def _lock(path: Path) -> Iterator[int]:
     """Hold the folder; wait while the emulator of an earlier run still writes its state."""
     with path.open("w", encoding="utf-8") as file:
@@ -261,10 +290,11 @@ def _lock(path: Path) -> Iterator[int]:
             except OSError:
                 if time.monotonic() > deadline:
                     raise LocalStackError(
-                        f"Another local stack uses {path.parent}; stop it first."
+                        f"The emulator of an earlier run still uses {path.parent}; try again "
+                        "when it has ended."
                     ) from None
                 if not waiting:
-                    print("Waiting for another local stack to end ...")
+                    print(f"Waiting for an earlier run to write its state in {path.parent} ...")
                 waiting = True
                 time.sleep(0.2)
         yield file.fileno()
@@ -273,7 +303,10 @@ def _lock(path: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def _provider(wanted_port: int, folder: Path) -> Iterator[str]:
     """Run the demo provider and yield its URL; it keeps its port, which connections remember."""
-    port = wanted_port if _is_free(wanted_port) else free_port()
+    port = wanted_port
+    if not _is_free(wanted_port):
+        port = free_port()
+        print(f"Port {wanted_port} is taken: the demo provider takes {port}.", flush=True)
     state = folder / "provider"
     state.mkdir(mode=0o700, exist_ok=True)
     with (folder / "provider.log").open("wb") as output:

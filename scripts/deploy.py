@@ -3,14 +3,15 @@
 
 usage: python scripts/deploy.py STACK RUNTIME [--parameters "A=b C=d"] [--tags "a=b c=d"] [-- ...]
 
-SAM takes parameter overrides as a whole: one that is given on its command line would drop those that
-are saved. So they are joined here, and kept (tags too, which SAM would take off the stack when a
-later deployment does not name them).
+SAM takes parameter overrides as a whole: one given on its command line would drop those that are
+saved. So they are joined here, and kept (tags too, which SAM would take off the stack when a later
+deployment does not name them).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -64,19 +65,34 @@ def command(config: Path, stack: str, given: list[str], tags: list[str]) -> list
 
 
 def remember(config: Path, given: list[str], tags: list[str]) -> None:
-    """Keep what was given, if the answers are kept at all."""
+    """Keep what was given, if the answers are kept at all and the file is as SAM writes it."""
     known = saved(config)
     if not known:
         return
-    import tomlkit
-
-    document: Any = tomlkit.parse(config.read_text(encoding="utf-8"))
-    options = document["default"]["deploy"]["parameters"]
-    joined = overrides(known.get("parameter_overrides", ""), *given)
-    options["parameter_overrides"] = " ".join(joined)
+    wanted = {}
+    if given:
+        joined = overrides(known.get("parameter_overrides", ""), *given)
+        wanted["parameter_overrides"] = " ".join(joined)
     if tags:
-        options["tags"] = " ".join(tags)
-    config.write_text(tomlkit.dumps(document), encoding="utf-8")
+        wanted["tags"] = " ".join(tags)
+    head = "[default.deploy.parameters]\n"
+    text = config.read_text(encoding="utf-8")
+    start = text.index(head) + len(head)
+    body, rest = text[start:], ""
+    if (next_table := body.find("\n[")) >= 0:
+        body, rest = body[:next_table], body[next_table:]
+    for name, value in wanted.items():
+        body = re.sub(rf"^{name} *=.*\n?", "", body, flags=re.MULTILINE)
+        body = f"{name} = {json.dumps(value)}\n{body}"  # JSON's strings are strings of TOML
+    changed = text[:start] + body + rest
+    try:
+        kept = tomllib.loads(changed)["default"]["deploy"]["parameters"]
+    except tomllib.TOMLDecodeError:
+        kept = {}
+    if kept != {**tomllib.loads(text)["default"]["deploy"]["parameters"], **wanted}:
+        print(f"Not saved: write {wanted} into {config.name} yourself", file=sys.stderr)
+        return
+    config.write_text(changed, encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:
@@ -98,7 +114,7 @@ def main(arguments: list[str]) -> int:
     if "AWS_REGION" in environment:  # which boto3 does not read
         environment.setdefault("AWS_DEFAULT_REGION", environment["AWS_REGION"])
     call = [*command(config, chosen.stack, given, tags), *chosen.rest]
-    status = subprocess.run(call, env=environment, check=False).returncode
+    status = subprocess.run(call, env=environment, check=False).returncode  # noqa: S603
     if status == 0:
         remember(config, [] if first else given, tags)  # the first time, the answers count
     if not config.read_bytes():

@@ -129,10 +129,10 @@ class _Demo:
         return JSONResponse({"connections": self._watch.connections()})
 
     async def refresh(self, request: Request) -> Response:
-        one = await self._watch.refresh(request.path_params["id"])
+        one, renewed = await self._watch.refresh(request.path_params["id"])
         if one.trouble:
             return _failure("refresh_failed", one.trouble, 502)
-        return JSONResponse({"ok": True})
+        return JSONResponse({"ok": True, "renewed": renewed})
 
     async def use(self, request: Request) -> Response:
         """Call the provider with the credential: what all of this is for."""

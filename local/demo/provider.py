@@ -121,7 +121,7 @@ def create_provider(  # noqa: C901, PLR0915 - one small closure per endpoint rea
         return render_template(
             "home.html",
             keys={key: ACCOUNTS[account] for key, account in DEMO_KEYS.items()},
-            entries=store.entries()[-20:][::-1],
+            entries=[entry for entry in store.entries() if not _own_check(entry)][-20:][::-1],
             clock=lambda when: time.strftime("%H:%M:%S", time.localtime(when)),
             life=int(access_life_s),
         )
@@ -264,6 +264,15 @@ def create_provider(  # noqa: C901, PLR0915 - one small closure per endpoint rea
             return json_answer({"error": str(error)}, 400)
 
     return app
+
+
+def _own_check(entry: dict[str, Any]) -> bool:
+    """Whether an entry is no more than the demo's question whether its client is still known.
+
+    It revokes a token that nobody has (local/demo/registration.py), which ends no family.
+    """
+    asked = entry["grant_type"] == "revocation" and entry["outcome"] == "ok"
+    return asked and not entry["family"]
 
 
 # ---- who may ask -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SHOWN = 20
+REFRESHES_SHOWN = 20
+REFRESHES_KEPT = 200
 TICK_S = 1.0
 NEARLY_OVER_S = 8.0
 KEEP_ALIVE_S = 15.0
@@ -56,6 +59,8 @@ class Watch:
         self._after = 0
         self._families: dict[str, str] = {}
         self._refreshes: dict[str, int] = {}
+        self._owners: dict[str, str] = {}
+        self._history: deque[dict[str, Any]] = deque(maxlen=REFRESHES_KEPT)
         self._wake = asyncio.Event()
 
     def api(self) -> httpx.AsyncClient:
@@ -77,6 +82,20 @@ class Watch:
         """Return what the page shows, newest first."""
         newest = sorted(self._seen.values(), key=lambda one: one.created, reverse=True)
         return [asdict(one) for one in newest]
+
+    def refreshes(self) -> list[dict[str, Any]]:
+        """Return the latest refreshes, oldest first, at the times the provider's log gives."""
+        known = [entry for entry in self._history if (entry["family"] or "") in self._owners]
+        return [self._event(entry) for entry in known[-REFRESHES_SHOWN:]]
+
+    def _event(self, entry: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "entry": entry["id"],
+            "id": self._owners[entry["family"] or ""],
+            "ok": entry["outcome"] == "ok",
+            "why": entry["outcome"],
+            "time": entry["ended"] or entry["time"],
+        }
 
     def tell(self, kind: str, value: Any) -> None:
         """Send something to everybody who listens."""
@@ -101,6 +120,7 @@ class Watch:
             self._task = asyncio.create_task(self._run())
         try:
             yield "connections", self.connections()
+            yield "refreshes", self.refreshes()
             while True:
                 try:
                     kind, value = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
@@ -139,13 +159,17 @@ class Watch:
             rows.sort(key=lambda row: str(row["created"]), reverse=True)
             rows = rows[:SHOWN]
             kept = {row["connection_id"] for row in rows}
+            came = False
             self._seen = {key: one for key, one in self._seen.items() if key in kept}
             for row in rows:
                 if row["connection_id"] not in self._seen:
                     one = Seen(row["connection_id"], row["provider_config_key"], row["created"])
                     self._seen[one.id] = one
                     await self._read(api, one)
+                    came = True
         self.tell("connections", self.connections())
+        if came:  # the log was read before it was known whose refreshes it tells of
+            self.tell("refreshes", self.refreshes())
 
     async def _read(self, api: httpx.AsyncClient, one: Seen, *, force: bool = False) -> None:
         """Fetch the credential as a backend does, and keep only what may be shown."""
@@ -173,6 +197,8 @@ class Watch:
         one.mark = mark
         one.family = self._families.get(mark, one.family)
         one.refreshes = self._refreshes.get(one.family, one.refreshes)
+        if one.family:
+            self._owners[one.family] = one.id
 
     async def token_of(self, connection_id: str) -> tuple[Seen, str]:
         """Return a connection and its working credential, for use on the backend.
@@ -190,13 +216,18 @@ class Watch:
         credentials = answer.json()["credentials"]
         return one, str(credentials.get("access_token") or credentials.get("apiKey") or "")
 
-    async def refresh(self, connection_id: str) -> Seen:
-        """Refresh a connection now. Raises KeyError when there is none."""
+    async def refresh(self, connection_id: str) -> tuple[Seen, bool]:
+        """Refresh a connection now; return it and whether that brought another credential.
+
+        Raises:
+            KeyError: there is no such connection.
+        """
         one = self._seen[connection_id]
+        before = one.mark
         async with self.api() as api:
             await self._read(api, one, force=True)
         self.tell("connections", self.connections())
-        return one
+        return one, one.mark != before
 
     async def delete(self, connection_id: str) -> httpx.Response:
         """Delete a connection. Raises KeyError when there is none."""
@@ -225,17 +256,19 @@ class Watch:
                 self._refreshes[family] = self._refreshes.get(family, 0) + 1
             if grant == "refresh_token":
                 fresh.append(entry)
+                self._history.append(entry)
         by_family = {one.family: one for one in self._seen.values() if one.family}
+        latest: dict[str, dict[str, Any]] = {}
         for entry in fresh:
-            one = by_family.get(entry["family"] or "")
-            if one is not None:
-                await self._after_refresh(one, entry)
+            family = entry["family"] or ""
+            if family in by_family:
+                self.tell("refresh", self._event(entry))
+                if entry["outcome"] == "ok":
+                    latest[family] = entry
+        for family, entry in latest.items():
+            await self._after_refresh(by_family[family], entry)
 
     async def _after_refresh(self, one: Seen, entry: dict[str, Any]) -> None:
-        good = entry["outcome"] == "ok"
-        self.tell("refresh", {"id": one.id, "ok": good, "why": entry["outcome"]})
-        if not good:
-            return
         async with self.api() as api:
             for _ in range(10):  # the provider answers a moment before the answer is stored
                 await asyncio.sleep(0.4)

@@ -301,10 +301,13 @@ class Stub:
     async def parent(self, request):
         wanted = dict(request.query_params)
         silent = wanted.pop("silent", None)
+        scheme = wanted.pop("scheme", "normal").replace("_", " ")
         wanted.setdefault("apiURL", "https://evil.example")
         query = "&".join(f"{name}={value}" for name, value in wanted.items())
         return HTMLResponse(
-            f"""<!doctype html><title>Host</title><h1>The customer's own page</h1>
+            f"""<!doctype html><title>Host</title>
+            <style>:root {{ color-scheme: {scheme} }} body {{ background: rgb(0 0 255) }}</style>
+            <h1>The customer's own page</h1>
             <script>
             window.seen = [];
             const base = {json.dumps(self.url)};

@@ -1,5 +1,6 @@
 """The Connect UI in a browser: embedded and as a link, against a stub of the API."""
 
+import base64
 import re
 
 import pytest
@@ -352,3 +353,50 @@ def test_on_a_phone_nothing_is_cut_off(page, stub):
     link(page, stub)
     expect(page.get_by_label("Subdomain")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def corner(page):
+    """Return the colour of a screenshot's lower right corner, as red, green and blue."""
+    address = "data:image/png;base64," + base64.b64encode(page.screenshot()).decode()
+    return page.evaluate(
+        """async (address) => {
+          const image = new Image();
+          image.src = address;
+          await image.decode();
+          const canvas = document.createElement('canvas');
+          [canvas.width, canvas.height] = [image.width, image.height];
+          const pen = canvas.getContext('2d');
+          pen.drawImage(image, 0, 0);
+          return [...pen.getImageData(image.width - 4, image.height - 4, 1, 1).data].slice(0, 3);
+        }""",
+        address,
+    )
+
+
+@pytest.mark.parametrize(
+    ("system", "scheme", "theme"),
+    [
+        ("light", "normal", "system"),
+        ("light", "light_dark", "system"),
+        ("light", "light_dark", "dark"),
+        ("dark", "light_dark", "system"),
+        ("dark", "dark", "dark"),
+        ("dark", "normal", "light"),
+    ],
+)
+@pytest.mark.parametrize("same_origin", [False, True])
+def test_the_page_around_it_shows_through(page, stub, system, scheme, theme, same_origin):
+    page.emulate_media(color_scheme=system)
+    base = stub.url if same_origin else stub.host
+    page.goto(f"{base}/parent?lang=en&scheme={scheme}&theme={theme}")
+    expect(heading(page.frame_locator("#connect-ui"))).to_have_text("Connect GitHub")
+    red, green, blue = corner(page)
+    assert blue > 100
+    assert max(red, green) < 20
+
+
+def test_a_page_of_the_same_origin_without_a_scheme_shows_through_on_a_dark_system(page, stub):
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{stub.url}/parent?lang=en")
+    expect(heading(page.frame_locator("#connect-ui"))).to_have_text("Connect GitHub")
+    assert corner(page)[2] > 100

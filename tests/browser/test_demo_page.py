@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 
 from local.demo import create_app
 from local.demo.provider import start
+from local.demo.provider_store import fingerprint
 from tests.browser.stub import TOKEN, Served, Stub
 
 pytestmark = pytest.mark.full
@@ -26,6 +27,7 @@ class Shop(Stub):
     def __init__(self, state_dir, provider_url):
         super().__init__()
         self.made = {}
+        self.running = None
         stack = SimpleNamespace(
             api_url=self.url,
             websocket_url=self.url.replace("http", "ws"),
@@ -87,6 +89,7 @@ def oauth_credential(seconds=110):
 def shop(tmp_path):
     provider = start(0, tmp_path / "provider")
     found = Shop(tmp_path, provider.url)
+    found.running = provider
     served = Served(found.app(), found.port)
     yield found
     found.demo.stop()
@@ -128,7 +131,46 @@ def test_a_connection_can_be_deleted(page, shop):
     page.goto(f"{shop.url}/demo/")
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Nothing is connected yet")).to_be_visible()
+    expect(page.locator("#told")).to_have_text("Deleted: c-1")
     assert shop.made == {}
+
+
+def test_using_and_refreshing_say_what_came_of_them(page, shop):
+    shop.made["c-1"] = oauth_credential()
+    page.goto(f"{shop.url}/demo/")
+    page.get_by_role("button", name="Use it").click()
+    expect(page.locator("#told")).to_have_text("Used c-1…: the provider answered 401")
+    page.get_by_role("button", name="Refresh now").click()
+    expect(page.locator("#told")).to_contain_text("Refreshed less than 10 s ago")
+    shop.made["c-1"][1]["access_token"] = "demo_at_another-token"
+    page.get_by_role("button", name="Refresh now").click()
+    expect(page.locator("#told")).to_have_text("Refreshed: c-1")
+
+
+def test_a_reload_brings_refreshes_back_with_the_providers_own_time(page, shop):
+    shop.made["c-1"] = oauth_credential()
+    store = shop.running._app.extensions["demo_store"]
+    token = shop.made["c-1"][1]["access_token"]
+    ended = time.time() - 3600
+    for grant in ("authorization_code", "refresh_token"):
+        entry = store.begin_entry(grant)
+        mark = fingerprint(token) if grant == "refresh_token" else "first"
+        store.note(entry, ended=ended, outcome="ok", family="f", fingerprint=mark)
+    for _ in range(2):
+        page.goto(f"{shop.url}/demo/")
+        expect(page.get_by_text("Token refreshed")).to_have_count(1)
+        when = page.locator("#events li.refresh").get_attribute("data-when")
+        assert float(when) == pytest.approx(ended, abs=0.01)
+
+
+def test_the_buttons_share_their_rows(page, shop):
+    shop.made["c-1"] = oauth_credential()
+    page.goto(f"{shop.url}/demo/")
+    for width, row in ((1280, ".intro button"), (390, ".card button"), (320, ".card button")):
+        page.set_viewport_size({"width": width, "height": 800})
+        expect(page.locator(row)).to_have_count(3)
+        tops = page.locator(row).evaluate_all("all => all.map(one => one.offsetTop)")
+        assert len(set(tops)) == 1, width
 
 
 def test_the_address_without_a_slash_works_too(page, shop):

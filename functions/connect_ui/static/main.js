@@ -57,6 +57,23 @@ const chromeBack = () => ({
 
 const darkSystem = window.matchMedia('(prefers-color-scheme: dark)');
 
+/** The scheme this document needs for the page around it to show through. */
+function followEmbedder(wish) {
+  try {
+    const frame = window.frameElement;
+    const around = frame && window.parent.getComputedStyle(frame).colorScheme;
+    if (around) {
+      if (around !== 'normal') return around;
+      return frame.ownerDocument.querySelector('meta[name="color-scheme"]')?.content || around;
+    }
+  } catch {
+    // A page of another origin does not tell.
+  }
+  // Browsers pass the scheme of another origin's page on as the preferred one. Pages that name
+  // none look the same as dark ones on a dark system; a wish for light tells that it is not dark.
+  return wish === 'light' ? 'normal' : 'light dark';
+}
+
 function paint() {
   const settings = state.info?.connectUISettings || {};
   const wish = ['light', 'dark', 'system'].includes(query.get('theme'))
@@ -65,6 +82,7 @@ function paint() {
   const root = document.documentElement;
   root.dataset.theme = dark ? 'dark' : 'light';
   root.dataset.embedded = String(embedded || query.get('embedded') === 'true');
+  root.style.colorScheme = embedded ? followEmbedder(wish) : root.dataset.theme;
   const primary = settings.theme?.[dark ? 'dark' : 'light']?.primary;
   if (primary && CSS.supports('color', primary)) {
     root.style.setProperty('--primary', primary);

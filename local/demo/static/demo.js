@@ -104,9 +104,19 @@ function card(one) {
         answers.set(one.id, `The provider answered ${got.status}: `
           + (got.answer.name ? `${got.answer.name}, ${got.answer.team}` : got.answer.error));
         draw();
+        tell(`Used ${short(one.id)}: the provider answered ${got.status}`, got.status >= 400);
       }),
-      one.expires_at ? act('Refresh now', () => ask(`${path}/refresh`, 'POST')) : null,
-      act('Delete', () => ask(path, 'DELETE'), 'danger')));
+      one.expires_at ? act('Refresh now', async () => {
+        tell(`Refreshing ${short(one.id)}`);
+        const { renewed } = await ask(`${path}/refresh`, 'POST');
+        tell(renewed ? `Refreshed: ${one.id}`
+          : 'Refreshed less than 10 s ago: Keystow asks a provider at most once in 10 s');
+      }) : null,
+      act('Delete', async () => {
+        await ask(path, 'DELETE');
+        answers.delete(one.id);
+        tell(`Deleted: ${one.id}`);
+      }, 'danger')));
 }
 
 function draw() {
@@ -139,9 +149,11 @@ const short = (id) => (id ? `${id.slice(0, 8)}…` : '');
 
 function add(kind, title, text, when = Date.now() / 1000) {
   $('quiet').hidden = true;
-  $('events').prepend(el('li', { class: kind },
+  // By time and not by arrival: what a reload brings back comes in several lists.
+  const older = [...$('events').children].find((item) => Number(item.dataset.when) <= when);
+  $('events').insertBefore(el('li', { class: kind, 'data-when': String(when) },
     el('time', {}, clock(when)),
-    el('div', {}, el('strong', {}, title), el('span', {}, text))));
+    el('div', {}, el('strong', {}, title), el('span', {}, text))), older || null);
   while ($('events').children.length > 100) $('events').lastChild.remove();
 }
 
@@ -150,6 +162,16 @@ function addWebhook({ time, body }) {
   add(bad ? 'webhook bad' : 'webhook', `Webhook: ${body.type} ${body.operation || ''}`,
     `${body.providerConfigKey || ''} ${short(body.connectionId)}, signature verified`
       + (bad ? `: ${body.error?.description || body.error?.type || 'failed'}` : ''), time);
+}
+
+const shown = new Set();
+
+function addRefresh({ entry, id, ok, why, time }) {
+  if (shown.has(entry)) return;
+  shown.add(entry);
+  if (ok) {
+    add('refresh', 'Token refreshed', `${short(id)}: a new pair took the place of the old`, time);
+  } else add('refresh bad', 'Refresh failed', `${short(id)}: the provider said ${why}`, time);
 }
 
 const stream = new EventSource('events');
@@ -168,9 +190,6 @@ stream.addEventListener('connections', (event) => {
   connections = JSON.parse(event.data);
   draw();
 });
-stream.addEventListener('refresh', (event) => {
-  const { id, ok, why } = JSON.parse(event.data);
-  if (ok) add('refresh', 'Token refreshed', `${short(id)}: a new pair took the place of the old`);
-  else add('refresh bad', 'Refresh failed', `${short(id)}: the provider said ${why}`);
-});
+stream.addEventListener('refreshes', (event) => JSON.parse(event.data).forEach(addRefresh));
+stream.addEventListener('refresh', (event) => addRefresh(JSON.parse(event.data)));
 stream.addEventListener('trouble', (event) => add('bad', 'Trouble', JSON.parse(event.data)));

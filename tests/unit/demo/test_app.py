@@ -385,7 +385,11 @@ def test_a_refresh_in_the_background_is_noticed_and_shown_without_the_token(api,
                 refresh_token=first["refresh_token"],
             )
             api.connections["c1"] = credential(second)
-        assert (await until("refresh"))["ok"] is True
+            logged = (await asyncio.to_thread(http.get, "/log")).json()["entries"][-1]
+        told = await until("refresh")
+        assert told["ok"] is True
+        assert told["time"] == logged["ended"]
+        assert watch.refreshes() == [told]
         shown = await until("connections")
         assert shown[0]["refreshes"] == 1
         assert shown[0]["masked"] == mask(second["access_token"])

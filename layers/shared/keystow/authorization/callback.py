@@ -151,7 +151,7 @@ def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
     code = query.get(provider.authorization_code_param_in_callback)
     if not isinstance(code, str) or not code:
         raise AuthorizationFailed(
-            "callback_err", f"No code came back.{_provider_error(query)}", event="invalid_callback"
+            "callback_err", f"{_why(query)}{_provider_error(query)}", event="invalid_callback"
         )
     config = dict(secrets.connection_config.reveal())
     redirected = metadata_from(query, provider.definition, "redirect_uri_metadata")
@@ -226,6 +226,13 @@ def _check_issuer(provider: Provider, query: dict[str, Any]) -> None:
             "The answer came from another authorization server than the one asked",
             event="invalid_callback",
         ) from None
+
+
+def _why(query: dict[str, Any]) -> str:
+    """Say in own words why there is no code (RFC 6749 §4.1.2.1)."""
+    if query.get("error") == "access_denied":
+        return "Access was declined at the provider."
+    return "No code came back."
 
 
 def _provider_error(query: dict[str, Any]) -> str:
