@@ -80,8 +80,8 @@ def reads(template: Mapping[str, Any], reading: Reading) -> dict[str, float]:
     memory = memory_of(template, "get_connection")
     duration = _billed(reading.cpu, memory, ASSUMED["a request to DynamoDB takes, seconds"])
     containers = ASSUMED["containers that a million reads a month keep warm"]
-    # Keys and integrations are looked up again after 30 s (3 reads), data keys after 5 min.
-    lookups = containers * SECONDS * (3 / 30 + 1 / 300)
+    # A key and an integration are read again after 30 s, a data key after 5 min.
+    lookups = containers * SECONDS * (2 / 30 + 1 / 300)
     cold = ASSUMED["of a million reads, behind a cold start"] * MILLION
     first = reading.first
     cold_reads = cold * (first.get("GetItem", 0) + first.get("Query", 0) - 1)

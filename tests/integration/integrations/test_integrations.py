@@ -388,3 +388,20 @@ def test_a_lookup_is_remembered_for_half_a_minute_and_no_longer(api):
     assert integrations.by_unique_key(other, api.environment, "x") is not None
     assert integrations.by_unique_key(other, api.environment, "x", fresh=True) is None
     assert integrations.by_unique_key(other, api.environment, "x") is None
+
+
+def test_a_remembered_integration_is_read_again_by_its_id_alone_and_renames_are_seen(api):
+    create(api, provider="airtable-pat", unique_key="old")
+    assert integrations.by_unique_key(api.ctx, api.environment, "old")
+    reads = []
+    real = api.ctx.store.get
+    api.ctx.store.get = lambda key: reads.append(key.sk) or real(key)
+    api.ctx.clock.advance(31)
+    assert integrations.by_unique_key(api.ctx, api.environment, "old")
+    assert [sk.partition("#")[0] for sk in reads] == ["integration"]
+    assert api.send("PATCH", "/integrations/old", {"unique_key": "new"}).status == 200
+    api.ctx.clock.advance(31)
+    assert integrations.by_unique_key(api.ctx, api.environment, "old") is None
+    found = integrations.by_unique_key(api.ctx, api.environment, "new")
+    assert found is not None
+    assert found.unique_key == "new"

@@ -33,7 +33,13 @@ def by_unique_key(
     if cached is not None and cached[0] > now and not fresh:
         assert isinstance(cached[1], Integration)
         return cached[1]
-    found = _read(ctx, environment, unique_key)
+    found = None
+    if cached is not None and not fresh:
+        # Its id is known: one read instead of two, unless it goes by another name now.
+        assert isinstance(cached[1], Integration)
+        again = by_id(ctx, environment, cached[1].id)
+        found = again if again is not None and again.unique_key == unique_key else None
+    found = found or _read(ctx, environment, unique_key)
     if found is None:
         ctx.cache.pop(name, None)
         return None
