@@ -30,10 +30,6 @@ TIME_Z = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 WRONG_KEY = "11111111-1111-4111-8111-111111111111"
 ONE_MORE = "node-plain"
 
-pytestmark = pytest.mark.skipif(
-    not (CLIENTS / "node_modules").is_dir(), reason="the official clients are not installed"
-)
-
 
 @dataclass(frozen=True)
 class Ran:
