@@ -119,7 +119,7 @@ class Stub:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ui = load_connect_ui()
-        self.loop = None
+        self.noted = threading.Condition()
         self.reset()
 
     def reset(self):
@@ -154,17 +154,24 @@ class Stub:
     # ---- what the pages ask ----
 
     def note(self, request, body=None):
-        self.calls.append(
-            SimpleNamespace(
-                method=request.method,
-                path=request.url.path,
-                query=dict(parse_qsl(request.url.query)),
-                headers=dict(request.headers),
-                body=body,
-            )
+        call = SimpleNamespace(
+            method=request.method,
+            path=request.url.path,
+            query=dict(parse_qsl(request.url.query)),
+            headers=dict(request.headers),
+            body=body,
         )
+        with self.noted:
+            self.calls.append(call)
+            self.noted.notify_all()
 
-    def called(self, path):
+    def called(self, path, at_least=0):
+        """Return the calls of a path, once there are so many of them."""
+        with self.noted:
+            self.noted.wait_for(lambda: len(self._of(path)) >= at_least, timeout=8)
+        return self._of(path)
+
+    def _of(self, path):
         return [call for call in self.calls if call.path.startswith(path)]
 
     def failure(self, code, message="", status=400):

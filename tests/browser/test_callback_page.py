@@ -16,7 +16,8 @@ def _open(page, stub, kind, query=""):
 
 def test_success_is_told_to_the_opener_and_on_the_channel_then_it_closes_itself(page, stub):
     popup = _open(page, stub, "success")
-    popup.wait_for_event("close")
+    if not popup.is_closed():
+        popup.wait_for_event("close")
     assert page.evaluate("window.seen") == [{"type": "nango_oauth_callback_success"}]
     assert page.evaluate("window.heard") == [{"type": "nango_oauth_callback_success"}]
 
