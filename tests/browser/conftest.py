@@ -1,7 +1,7 @@
 """A real browser, and the stub of the API for it to talk to."""
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.stub import Served, Stub, free_port
 
@@ -13,6 +13,10 @@ ARGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+# Long, since it passes only when something is broken, or the machine is busy with other things.
+WAIT_MS = 30_000
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +49,7 @@ def browser():
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1000, "height": 760})
-    context.set_default_timeout(8000)
+    context.set_default_timeout(WAIT_MS)
     page = context.new_page()
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))

@@ -168,7 +168,7 @@ class Stub:
     def called(self, path, at_least=0):
         """Return the calls of a path, once there are so many of them."""
         with self.noted:
-            self.noted.wait_for(lambda: len(self._of(path)) >= at_least, timeout=8)
+            self.noted.wait_for(lambda: len(self._of(path)) >= at_least, timeout=30)
         return self._of(path)
 
     def _of(self, path):

@@ -25,9 +25,7 @@ def heading(surface):
 
 
 def told(page, kind):
-    page.wait_for_function(
-        "kind => window.seen.some((one) => one.type === kind)", arg=kind, timeout=8000
-    )
+    page.wait_for_function("kind => window.seen.some((one) => one.type === kind)", arg=kind)
     return page.evaluate("kind => window.seen.find((one) => one.type === kind)", kind)
 
 

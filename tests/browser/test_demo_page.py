@@ -147,6 +147,18 @@ def test_using_and_refreshing_say_what_came_of_them(page, shop):
     expect(page.locator("#told")).to_have_text("Refreshed: c-1")
 
 
+def test_a_click_is_not_lost_when_its_card_changes_meanwhile(page, shop):
+    shop.made["c-1"] = oauth_credential()
+    page.goto(f"{shop.url}/demo/")
+    page.get_by_role("button", name="Delete").hover()
+    page.mouse.down()
+    shop.made["c-1"][1]["access_token"] = "demo_at_another-token"
+    httpx.post(f"{shop.url}/demo/connections/c-1/refresh")
+    expect(page.locator(".token")).to_have_text("demo_at_……oken")
+    page.mouse.up()
+    expect(page.locator("#told")).to_have_text("Deleted: c-1")
+
+
 def test_a_reload_brings_refreshes_back_with_the_providers_own_time(page, shop):
     shop.made["c-1"] = oauth_credential()
     store = shop.running._app.extensions["demo_store"]

@@ -26,6 +26,9 @@ pytestmark = pytest.mark.full
 
 CLIENT = Path(__file__).resolve().parents[1] / "clients/node_modules/@nangohq/frontend/dist"
 CHROMIUM = "/usr/bin/chromium"
+# Long, since it passes only when something is broken, or the machine is busy with other things.
+WAIT_MS = 30_000
+expect.set_options(timeout=WAIT_MS)
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -97,7 +100,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1000, "height": 760})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(WAIT_MS)
     yield context.new_page()
     context.close()
 

@@ -75,12 +75,9 @@ $('key').addEventListener('click',
 
 const names = { demo: 'Demo account (OAuth 2.0)', 'demo-api-key': 'Demo API key' };
 
-function card(one) {
-  const path = `connections/${encodeURIComponent(one.id)}`;
-  const act = (label, work, kind = '') => el('button', { type: 'button', class: kind,
-    onclick: (event) => run(event.currentTarget, work) }, label);
+function details(one) {
   const answer = answers.get(one.id);
-  return el('li', { class: 'card', 'data-id': one.id, 'data-integration': one.integration },
+  return [
     el('div', { class: 'top' },
       el('strong', {}, names[one.integration] || one.integration),
       one.trouble ? el('span', { class: 'badge bad' }, 'needs attention')
@@ -98,36 +95,62 @@ function card(one) {
         el('dd', { class: 'count' }, `${one.refreshes} ${one.refreshes === 1 ? 'time' : 'times'}`),
       ] : [])),
     answer ? el('p', { class: 'answer' }, answer) : null,
-    el('div', { class: 'buttons small' },
-      act('Use it', async () => {
-        const got = await ask(`${path}/use`, 'POST');
-        answers.set(one.id, `The provider answered ${got.status}: `
-          + (got.answer.name ? `${got.answer.name}, ${got.answer.team}` : got.answer.error));
-        draw();
-        tell(`Used ${short(one.id)}: the provider answered ${got.status}`, got.status >= 400);
-      }),
-      one.expires_at ? act('Refresh now', async () => {
-        tell(`Refreshing ${short(one.id)}`);
-        const { renewed } = await ask(`${path}/refresh`, 'POST');
-        tell(renewed ? `Refreshed: ${one.id}`
-          : 'Refreshed less than 10 s ago: Keystow asks a provider at most once in 10 s');
-      }) : null,
-      act('Delete', async () => {
-        await ask(path, 'DELETE');
-        answers.delete(one.id);
-        tell(`Deleted: ${one.id}`);
-      }, 'danger')));
+  ].filter((part) => part !== null);
+}
+
+function buttons({ id, integration }) {
+  const path = `connections/${encodeURIComponent(id)}`;
+  const act = (label, work, kind = '') => el('button', { type: 'button', class: kind,
+    onclick: (event) => run(event.currentTarget, work) }, label);
+  return el('div', { class: 'buttons small' },
+    act('Use it', async () => {
+      const got = await ask(`${path}/use`, 'POST');
+      answers.set(id, `The provider answered ${got.status}: `
+        + (got.answer.name ? `${got.answer.name}, ${got.answer.team}` : got.answer.error));
+      draw();
+      tell(`Used ${short(id)}: the provider answered ${got.status}`, got.status >= 400);
+    }),
+    integration === 'demo' ? act('Refresh now', async () => {
+      tell(`Refreshing ${short(id)}`);
+      const { renewed } = await ask(`${path}/refresh`, 'POST');
+      tell(renewed ? `Refreshed: ${id}`
+        : 'Refreshed less than 10 s ago: Keystow asks a provider at most once in 10 s');
+    }) : null,
+    act('Delete', async () => {
+      await ask(path, 'DELETE');
+      answers.delete(id);
+      tell(`Deleted: ${id}`);
+    }, 'danger'));
+}
+
+// A card and its buttons stay as long as its connection: a click that is under way, or the focus,
+// must not be lost because a token was refreshed in that moment.
+const cards = new Map();
+
+function card(one) {
+  if (!cards.has(one.id)) {
+    const shown = el('div', { class: 'details' });
+    const node = el('li', { class: 'card', 'data-id': one.id, 'data-integration': one.integration },
+      shown, buttons(one));
+    cards.set(one.id, { node, shown });
+  }
+  const { node, shown } = cards.get(one.id);
+  shown.replaceChildren(...details(one));
+  return node;
 }
 
 function draw() {
-  const held = document.activeElement?.closest?.('.card')?.dataset.id;
-  const label = document.activeElement?.textContent;
-  $('connections').replaceChildren(...connections.map(card));
-  $('none').hidden = connections.length > 0;
-  if (held) {
-    [...document.querySelectorAll(`[data-id="${CSS.escape(held)}"] button`)]
-      .find((button) => button.textContent === label)?.focus();
+  const list = $('connections');
+  const wanted = connections.map(card);
+  for (const [id, { node }] of cards) {
+    if (wanted.includes(node)) continue;
+    node.remove();
+    cards.delete(id);
   }
+  wanted.forEach((node, place) => {
+    if (list.children[place] !== node) list.insertBefore(node, list.children[place] || null);
+  });
+  $('none').hidden = connections.length > 0;
   tick();
 }
 
