@@ -12,6 +12,8 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
+from keystow import log  # noqa: F401 - keeps what botocore would log to itself
+
 _lock = threading.Lock()
 _session: Any = None
 _clients: dict[tuple[str, str], Any] = {}

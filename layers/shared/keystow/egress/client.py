@@ -22,6 +22,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urljoin
 
+from keystow import log  # noqa: F401 - keeps what httpcore would log to itself
 from keystow.egress.errors import EgressFailed, EgressRefused
 from keystow.egress.guard import Address, Target, approve, literal_address, parse_target
 
@@ -397,12 +398,8 @@ def _talk(call: _Call, stream: Any) -> Answer:
     Raises:
         EgressFailed: timeout, lost or too_large.
     """
-    import logging
-
     import httpcore
 
-    # Its debug lines show headers of requests and answers, which hold secrets.
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
     target = call.target
     origin = httpcore.Origin(target.scheme.encode(), target.host.encode(), target.port)
     request = httpcore.Request(
