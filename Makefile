@@ -1,6 +1,6 @@
 # Keystow's verbs. Each makes the environment that it needs; a second call needs no network.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format bench validate build deploy bootstrap lock clean
+.PHONY: help run test test-full lint format bench validate build deploy bootstrap rewrap lock clean
 
 STACK ?= keystow
 # What the stack was deployed with last, so that the build fits it.
@@ -49,10 +49,13 @@ build: .venv-sam/.ok ## build for AWS (RUNTIME=python3.12 takes another version)
 
 deploy: build ## deploy into your AWS account (STACK, PARAMETERS, TAGS; asks the first time: docs/aws.md)
 	@.venv-sam/bin/python scripts/deploy.py $(STACK) $(RUNTIME) \
-	 --parameters '$(PARAMETERS)' --tags '$(TAGS)' -- $(DEPLOY)
+	 --parameters='$(PARAMETERS)' --tags='$(TAGS)' --sam='$(DEPLOY)'
 
 bootstrap: .venv-sam/.ok ## ask the deployed stack for its first keys, once
 	@.venv-sam/bin/python scripts/bootstrap.py $(STACK)
+
+rewrap: .venv-sam/.ok ## wrap the deployed stack's data keys anew, with its present KMS key
+	@.venv-sam/bin/python scripts/rewrap.py $(STACK)
 
 lock: ## pin requirements/*.in and the layer's anew (needs uv; LOCK=--upgrade for newer ones)
 	@scripts/lock $(LOCK)

@@ -1,7 +1,12 @@
 # ruff: noqa: INP001, T201 - a command that prints, not a package
 """Runs `sam deploy` for a stack, and remembers what was chosen in samconfig-STACK.toml.
 
-usage: python scripts/deploy.py STACK RUNTIME [--parameters "A=b C=d"] [--tags "a=b c=d"] [-- ...]
+usage: python scripts/deploy.py STACK RUNTIME [--parameters="A=b C=d"] [--tags="a=b c=d"]
+       [--sam="more arguments of sam deploy"]
+
+The first time it asks for region and parameters, when somebody is there to answer, else it takes
+the defaults. (`sam deploy --guided` would ask once for each of fifty routes whether it may be
+without an authorizer of API Gateway, and give up at the first Enter.)
 
 SAM takes parameter overrides as a whole: one given on its command line would drop those that are
 saved. So they are joined here, and kept (tags too, which SAM would take off the stack when a later
@@ -14,15 +19,20 @@ import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import boto3
+from botocore.exceptions import ProfileNotFound
+
 PROJECT = Path(__file__).resolve().parent.parent
+TEMPLATE = PROJECT / "template.yaml"
 SAM = PROJECT / ".venv-sam/bin/sam"
-# Key="Value", with \" inside, as `sam deploy --guided` writes it; or Key=Value.
+# Key="Value", or Key=Value, as somebody may have written it by hand.
 OVERRIDE = re.compile(r'(\w+)=("(?:\\.|[^"\\])*"|\S*)')
 
 
@@ -53,25 +63,97 @@ def overrides(before: str | list[str], *given: str) -> list[str]:
     return [f'{key}="{value.strip(chr(34))}"' for key, value in found.items()]
 
 
-def command(config: Path, stack: str, given: list[str], tags: list[str]) -> list[str]:
-    """Return the call of SAM: it asks as long as nothing is saved."""
+def command(config: Path, stack: str, region: str, given: list[str], tags: list[str]) -> list[str]:
+    """Return the call of SAM."""
     known = saved(config)
     call = [str(SAM), "deploy", "--config-file", str(config), "--stack-name", stack]
-    call += ["--resolve-s3", "--capabilities", "CAPABILITY_IAM"]
+    call += ["--region", region] if region else []
+    call += ["--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"]
     call += ["--parameter-overrides", *overrides(known.get("parameter_overrides", ""), *given)]
-    if tags:
-        call += ["--tags", *tags]
-    return call if known else [*call, "--guided"]
+    return [*call, "--tags", *tags] if tags else call
+
+
+def begin(config: Path, stack: str, given: list[str]) -> None:
+    """Ask for what a stack needs that nothing is known of, and keep the answers.
+
+    Raises:
+        SystemExit: no region, and nobody to ask.
+    """
+    chosen = dict(each.partition("=")[::2] for each in given)
+    profile = os.environ.get("AWS_PROFILE")
+    asking = sys.stdin.isatty()
+    try:
+        region = os.environ.get("AWS_REGION") or boto3.Session().region_name or ""
+    except ProfileNotFound as error:
+        raise SystemExit(str(error)) from None
+    if asking:
+        print(f"The stack {stack} is new. Enter takes what stands in brackets.\n")
+        region = ask("Region", "", {"Default": region, "AllowedPattern": "^[a-z0-9-]+$"})
+        for name, parameter in parameters().items():
+            if name in chosen:
+                continue
+            answer = ask(name, parameter.get("Description", ""), parameter)
+            if answer != str(parameter["Default"]):  # a default that changes later shall count
+                chosen[name] = answer
+    if not region:
+        raise SystemExit("Name a region: AWS_REGION=us-east-1 make deploy")
+    lines = {"stack_name": stack, "region": region}
+    if profile:
+        lines["profile"] = profile
+    if chosen:
+        lines["parameter_overrides"] = " ".join(
+            overrides("", *(f"{name}={value}" for name, value in chosen.items()))
+        )
+    # JSON's strings are strings of TOML. SAM's other commands find stack and region here, too.
+    text = "version = 0.1\n\n[default.deploy.parameters]\n"
+    text += "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+    shared = {name: lines[name] for name in ("stack_name", "region", "profile") if name in lines}
+    text += "\n[default.global.parameters]\n"
+    text += "".join(f"{name} = {json.dumps(value)}\n" for name, value in shared.items())
+    config.write_text(text, encoding="utf-8")
+    print(f"Kept in {config.name}.")
+
+
+def parameters() -> dict[str, dict[str, Any]]:
+    """Return the template's parameters that somebody may choose."""
+    sys.path.insert(0, str(TEMPLATE.parent))
+    from local.template import load
+
+    found: dict[str, dict[str, Any]] = load(TEMPLATE)["Parameters"]
+    return {name: each for name, each in found.items() if name != "Runtime"}
+
+
+def ask(name: str, description: str, rules: dict[str, Any]) -> str:
+    """Return what somebody answers, once it is what the template takes."""
+    default = str(rules.get("Default", ""))
+    if description:
+        print(description)
+    while True:
+        answer = input(f"  {name} [{default}]: ").strip() or default
+        wrong = mistake(answer, rules)
+        if not wrong:
+            return answer
+        print(f"  {wrong}")
+
+
+def mistake(value: str, rules: dict[str, Any]) -> str:
+    """Return what is wrong with a parameter's value, or nothing."""
+    if "AllowedValues" in rules and value not in map(str, rules["AllowedValues"]):
+        return f"One of {', '.join(map(str, rules['AllowedValues']))}"
+    if not re.search(rules.get("AllowedPattern", ""), value):
+        return f"Not of the form {rules['AllowedPattern']}"
+    if rules.get("Type") == "Number":
+        least, most = rules.get("MinValue", 0), rules.get("MaxValue", float("inf"))
+        if not (value.isdecimal() and least <= int(value) <= most):
+            return f"A number from {least}" + (f" to {most}" if "MaxValue" in rules else "")
+    return ""
 
 
 def remember(config: Path, given: list[str], tags: list[str]) -> None:
-    """Keep what was given, if the answers are kept at all and the file is as SAM writes it."""
-    known = saved(config)
-    if not known:
-        return
+    """Keep what was given, if the file is as it is written here."""
     wanted = {}
     if given:
-        joined = overrides(known.get("parameter_overrides", ""), *given)
+        joined = overrides(saved(config).get("parameter_overrides", ""), *given)
         wanted["parameter_overrides"] = " ".join(joined)
     if tags:
         wanted["tags"] = " ".join(tags)
@@ -83,7 +165,7 @@ def remember(config: Path, given: list[str], tags: list[str]) -> None:
         body, rest = body[:next_table], body[next_table:]
     for name, value in wanted.items():
         body = re.sub(rf"^{name} *=.*\n?", "", body, flags=re.MULTILINE)
-        body = f"{name} = {json.dumps(value)}\n{body}"  # JSON's strings are strings of TOML
+        body = f"{name} = {json.dumps(value)}\n{body}"
     changed = text[:start] + body + rest
     try:
         kept = tomllib.loads(changed)["default"]["deploy"]["parameters"]
@@ -102,23 +184,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("runtime")
     parser.add_argument("--parameters", default="")
     parser.add_argument("--tags", default="")
-    parser.add_argument("rest", nargs="*")
+    parser.add_argument("--sam", default="")
     chosen = parser.parse_args(arguments)
     config = config_of(chosen.stack)
-    config.touch()  # SAM refuses a name that is not there
-    first = not saved(config)
     # The runtime is that of the build, always: the layer holds code compiled for it.
     given = [*chosen.parameters.split(), f"Runtime={chosen.runtime}"]
+    overrides("", *given)  # refuses what is no parameter, before anything is asked
+    if not saved(config):
+        begin(config, chosen.stack, given)
     tags = chosen.tags.split()
+    region = "" if saved(config).get("region") else os.environ.get("AWS_REGION", "")
     environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
-    if "AWS_REGION" in environment:  # which boto3 does not read
-        environment.setdefault("AWS_DEFAULT_REGION", environment["AWS_REGION"])
-    call = [*command(config, chosen.stack, given, tags), *chosen.rest]
+    call = [*command(config, chosen.stack, region, given, tags), *shlex.split(chosen.sam)]
     status = subprocess.run(call, env=environment, check=False).returncode  # noqa: S603
     if status == 0:
-        remember(config, [] if first else given, tags)  # the first time, the answers count
-    if not config.read_bytes():
-        config.unlink()
+        remember(config, given, tags)
     return status
 
 

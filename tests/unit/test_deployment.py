@@ -1,7 +1,10 @@
 """What `make deploy` and `make bootstrap` know of a stack: no choice is lost by a later call."""
 
 import importlib.util
+import io
+import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# As `sam deploy --guided` leaves it.
+# As somebody may have it from `sam deploy --guided`.
 SAVED = """version = 0.1
 [default.deploy.parameters]
 stack_name = "keystow"
@@ -32,15 +35,44 @@ def deploy(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.setitem(sys.modules, "deploy", module)
     monkeypatch.setattr(module, "PROJECT", tmp_path)
+    for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    return module
+
+
+@pytest.fixture
+def typed(deploy, monkeypatch):
+    """Somebody at a terminal: what they type, and the questions that they saw."""
+
+    class Terminal:
+        def __init__(self):
+            self.answers, self.questions = {}, []
+
+        def input(self, question):
+            self.questions.append(question.strip())
+            answers = self.answers.get(question.split()[0], [])
+            return answers.pop(0) if answers else ""
+
+    found = Terminal()
+    monkeypatch.setattr(deploy.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", found.input)
+    return found
+
+
+def script(name):
+    """Load one of the commands that the others do not import."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"scripts/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture
 def sam(deploy, monkeypatch):
-    """Records SAM's calls; `sam.answers` is what a guided call saves."""
+    """Records SAM's calls."""
 
     class Sam:
-        answers = SAVED
         status = 0
 
         def __init__(self):
@@ -50,8 +82,6 @@ def sam(deploy, monkeypatch):
             config = Path(call[call.index("--config-file") + 1])
             assert config.exists(), "SAM refuses a file that is not there"
             self.calls.append(call)
-            if "--guided" in call:
-                config.write_text(self.answers)
             return subprocess.CompletedProcess(call, self.status)
 
     found = Sam()
@@ -71,23 +101,99 @@ def options(deploy):
     return tomllib.loads(text)["default"]["deploy"]["parameters"]
 
 
-def test_it_asks_the_first_time_only(deploy, sam):
+def test_it_asks_the_first_time_only(deploy, sam, typed):
     assert deploy.main(["keystow", "python3.13"]) == 0
+    asked = len(typed.questions)
     assert deploy.main(["keystow", "python3.13"]) == 0
-    assert ["--guided" in call for call in sam.calls] == [True, False]
+    assert asked > 10
+    assert len(typed.questions) == asked
 
 
-def test_each_stack_is_asked_for_itself(deploy, sam):
+def test_enter_takes_every_default_and_sam_is_asked_nothing_more(deploy, sam, typed):
     deploy.main(["keystow", "python3.13"])
+    assert options(deploy)["region"] == "eu-west-3"
+    assert given(sam.calls[0], "--parameter-overrides") == ['Runtime="python3.13"']
+    assert "--guided" not in sam.calls[0]
+
+
+def test_answers_are_kept_before_anything_can_fail(deploy, sam, typed):
+    typed.answers = {"Region": ["us-west-2"], "LogLevel": ["DEBUG"], "DomainName": ["k.example"]}
+    sam.status = 1
+    assert deploy.main(["keystow", "python3.13"]) == 1
+    kept = options(deploy)
+    assert kept["region"] == "us-west-2"
+    assert 'LogLevel="DEBUG"' in kept["parameter_overrides"]
+    assert 'DomainName="k.example"' in kept["parameter_overrides"]
+    assert "MemorySize" not in kept["parameter_overrides"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("LogLevel", "LOUD", "WARN"),
+        ("MemorySize", "64", "512"),
+        ("MemorySize", "much", "512"),
+        ("CertificateArn", "certificate", "arn:aws:acm:us-east-1:1:certificate/x"),
+        ("EnvironmentNames", "Dev", "dev"),
+    ],
+)
+def test_an_answer_that_the_template_does_not_take_is_asked_again(
+    deploy, sam, typed, name, wrong, right
+):
+    typed.answers = {name: [wrong, right]}
+    deploy.main(["keystow", "python3.13"])
+    assert len([question for question in typed.questions if question.startswith(name)]) == 2
+    assert f'{name}="{right}"' in given(sam.calls[0], "--parameter-overrides")
+
+
+def test_what_was_given_is_not_asked(deploy, sam, typed):
+    deploy.main(["keystow", "python3.13", "--parameters", "LogLevel=DEBUG"])
+    asked = {question.split()[0] for question in typed.questions}
+    assert not asked & {"LogLevel", "Runtime"}
+    assert 'LogLevel="DEBUG"' in given(sam.calls[0], "--parameter-overrides")
+
+
+def test_without_a_terminal_the_defaults_count(deploy, sam, monkeypatch):
+    monkeypatch.setattr(deploy.sys.stdin, "isatty", lambda: False, raising=False)
+    assert deploy.main(["keystow", "python3.13"]) == 0
+    assert options(deploy)["region"] == "eu-west-3"
+
+
+def test_without_a_terminal_a_region_is_needed(deploy, sam, monkeypatch, tmp_path):
+    monkeypatch.setattr(deploy.sys.stdin, "isatty", lambda: False, raising=False)
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(SystemExit, match="AWS_REGION"):
+        deploy.main(["keystow", "python3.13"])
+    assert sam.calls == []
+    assert not deploy.config_of("keystow").exists()
+
+
+def test_an_unknown_profile_is_said_in_words(deploy, sam, monkeypatch, tmp_path):
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(SystemExit, match="nobody"):
+        deploy.main(["keystow", "python3.13"])
+
+
+def test_the_profile_is_kept(deploy, sam, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    deploy.main(["keystow", "python3.13"])
+    assert options(deploy)["profile"] == "work"
+
+
+def test_each_stack_is_asked_for_itself(deploy, sam, typed):
+    deploy.main(["keystow", "python3.13"])
+    asked = len(typed.questions)
     deploy.main(["staging", "python3.13"])
-    assert ["--guided" in call for call in sam.calls] == [True, True]
+    assert len(typed.questions) == 2 * asked
     assert given(sam.calls[1], "--stack-name") == ["staging"]
 
 
-def test_who_keeps_no_answers_is_asked_again(deploy, sam):
-    sam.answers = ""
-    deploy.main(["keystow", "python3.13", "--tags", "team=crm"])
-    assert not deploy.config_of("keystow").exists()
+def test_a_deployment_that_changes_nothing_is_a_success(deploy, sam):
+    deploy.main(["keystow", "python3.13"])
+    assert "--no-fail-on-empty-changeset" in sam.calls[0]
 
 
 def test_another_runtime_keeps_the_other_parameters(deploy, sam):
@@ -164,26 +270,111 @@ def test_the_first_keys_are_asked_for_where_the_stack_is(
         monkeypatch.setenv(name, value)
     if config:
         deploy.config_of("keystow").write_text(config)
-    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "scripts/bootstrap.py")
-    bootstrap = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bootstrap)
-    assert bootstrap.session("keystow").region_name == region
+    assert script("deployed").session("keystow").region_name == region
+
+
+class Account:
+    """What the commands ask of AWS; `answers` are those of the functions, in order."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.events = []
+
+    def client(self, _service, **_options):
+        return self
+
+    def describe_stacks(self, StackName):  # noqa: N803 - boto3's name
+        outputs = {"ApiUrl": "https://api.test", "RewrapFunctionName": "rewrap"}
+        outputs["BootstrapFunctionName"] = "bootstrap"
+        found = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+        return {"Stacks": [{"Outputs": found}]}
+
+    def invoke(self, FunctionName, Payload):  # noqa: N803 - boto3's names
+        self.events.append((FunctionName, json.loads(Payload)))
+        answer, failed = self.answers.pop(0), {}
+        if "errorMessage" in answer:
+            failed = {"FunctionError": "Unhandled"}
+        return {"Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
+
+
+@pytest.fixture
+def run(deploy, monkeypatch):
+    """Run a command against functions that answer so; its exit status and the account."""
+
+    def with_answers(name, *answers):
+        deployed, account = script("deployed"), Account(*answers)
+        monkeypatch.setitem(sys.modules, "deployed", deployed)
+        monkeypatch.setattr(deployed, "session", lambda _stack: account)
+        return script(name).main("keystow"), account
+
+    return with_answers
+
+
+def test_the_first_keys_are_printed_with_the_address(run, capsys):
+    status, account = run("bootstrap", {"secret_key": "k"})
+    assert status == 0
+    assert account.events == [("bootstrap", {})]
+    assert json.loads(capsys.readouterr().out) == {"api_url": "https://api.test", "secret_key": "k"}
+
+
+def test_a_function_that_fails_ends_the_command_with_its_words(run, capsys):
+    status, _ = run("bootstrap", {"errorMessage": "name one to 19 environments"})
+    assert status == 1
+    assert "name one to 19 environments" in capsys.readouterr().err
+
+
+def test_rewrapping_goes_on_until_nothing_is_left(run, capsys):
+    part = {"since": 7, "rewrapped": 400, "refused": [], "done": False}
+    status, account = run("rewrap", part, {**part, "rewrapped": 5, "done": True})
+    assert status == 0
+    assert account.events == [("rewrap", {}), ("rewrap", {"since": 7})]
+    assert "405 data keys were wrapped anew" in capsys.readouterr().out
+
+
+def test_rewrapping_names_what_kms_does_not_take_and_fails(run, capsys):
+    answer = {"since": 7, "rewrapped": 1, "refused": ["e1/credential-20260101"], "done": True}
+    status, _ = run("rewrap", answer)
+    assert status == 1
+    assert "e1/credential-20260101" in capsys.readouterr().out
+
+
+def recipe(folder, *variables):
+    """The words with which `make deploy` calls the script."""
+    done = subprocess.run(
+        ["make", "-nf", ROOT / "Makefile", "deploy", *variables],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},  # a make around this one would hand down its variables
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = shlex.split(done.stdout[done.stdout.index("scripts/deploy.py") :])
+    return words[1:]
 
 
 @pytest.mark.parametrize(("stack", "runtime"), [("keystow", "python3.12"), ("other", "python3.13")])
 def test_make_builds_for_the_runtime_that_the_stack_has(tmp_path, stack, runtime):
     (tmp_path / "samconfig-keystow.toml").write_text(SAVED)
     (tmp_path / "requirements").symlink_to(ROOT / "requirements")
-    done = subprocess.run(
-        ["make", "-nf", ROOT / "Makefile", "deploy", f"STACK={stack}", "TAGS=team=crm cost=42"],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"]},  # a make around this one would hand down its variables
-        capture_output=True,
-        text=True,
-        check=True,
+    assert recipe(tmp_path, f"STACK={stack}")[:2] == [stack, runtime]
+
+
+def test_what_make_is_given_reaches_sam(deploy, sam, tmp_path):
+    (tmp_path / "requirements").symlink_to(ROOT / "requirements")
+    deploy.main(recipe(tmp_path))
+    deploy.main(
+        recipe(
+            tmp_path,
+            "PARAMETERS=LogLevel=DEBUG Tracing=Active",
+            "TAGS=team=crm cost=42",
+            "DEPLOY=--debug --role-arn arn:aws:iam::1:role/x",
+        )
     )
-    assert f"scripts/deploy.py {stack} {runtime} " in done.stdout
-    assert "--tags 'team=crm cost=42'" in done.stdout
+    plain, full = sam.calls
+    assert "--tags" not in plain
+    assert given(full, "--parameter-overrides")[-2:] == ['LogLevel="DEBUG"', 'Tracing="Active"']
+    assert given(full, "--tags") == ["team=crm", "cost=42"]
+    assert full[-3:] == ["--debug", "--role-arn", "arn:aws:iam::1:role/x"]
 
 
 def test_the_saved_answers_are_never_committed():

@@ -1,0 +1,49 @@
+# ruff: noqa: INP001 - part of commands, not a package
+"""A deployed stack, reached with the caller's own IAM identity.
+
+Region and profile are those that `make deploy` saved for the stack; without a saved one, those of
+AWS_REGION or AWS_DEFAULT_REGION and AWS_PROFILE.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from deploy import config_of, saved
+
+
+class Refused(Exception):  # noqa: N818 - an outcome, not a fault
+    """The function failed; the text says why."""
+
+
+def session(stack: str) -> Any:
+    """Return a boto3 session for the account and region of a stack."""
+    known = saved(config_of(stack))
+    # boto3 itself reads AWS_DEFAULT_REGION only.
+    region = known.get("region") or os.environ.get("AWS_REGION")
+    return boto3.Session(profile_name=known.get("profile"), region_name=region)
+
+
+class Stack:
+    """A stack's outputs, and calls of its functions that no route leads to."""
+
+    def __init__(self, name: str) -> None:
+        account = session(name)
+        # Above the longest time of a function, and no second call behind an answer that was lost.
+        patient = Config(read_timeout=150, retries={"total_max_attempts": 1})
+        self._functions = account.client("lambda", config=patient)
+        described = account.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+
+    def invoke(self, output: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Return what the function whose name is an output answers. Raises Refused."""
+        payload = json.dumps(event).encode()
+        answer = self._functions.invoke(FunctionName=self.outputs[output], Payload=payload)
+        result: dict[str, Any] = json.load(answer["Payload"])
+        if answer.get("FunctionError"):
+            raise Refused(result.get("errorMessage") or result.get("errorType") or "unknown")
+        return result
