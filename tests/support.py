@@ -28,7 +28,7 @@ from keystow.store.operations import NEW
 from keystow.store.tables import TABLES
 from keystow.value import replace
 from keystow.vault import Vault
-from keystow.vault.kms import KmsError
+from keystow.vault.kms import KmsError, Wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -99,36 +99,54 @@ class FakeKms:
     """A key wrapper that binds the encryption context, counts its calls and can be broken.
 
     Attributes:
+        key_id: which of its KMS keys wraps.
+        disabled: KMS keys that open nothing any more.
         generated, unwrapped: how often it was asked.
         failure: raised by every call while set (``KmsError("ThrottlingException")``).
     """
 
     def __init__(self) -> None:
+        self.key_id = "arn:aws:kms:us-east-1:1:key/first"
+        self.disabled: set[str] = set()
         self.generated = 0
         self.unwrapped = 0
         self.failure: KmsError | None = None
-        self._keys: dict[bytes, tuple[bytes, dict[str, str]]] = {}
+        self._keys: dict[Wrapped, tuple[bytes, dict[str, str]]] = {}
         self._lock = threading.Lock()
 
-    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, Wrapped]:
         with self._lock:
             if self.failure is not None:
                 raise self.failure
             self.generated += 1
             plain = hashlib.sha256(b"plain:%d" % self.generated).digest()
-            wrapped = b"wrapped:%d" % self.generated
-            self._keys[wrapped] = (plain, dict(context))
-            return plain, wrapped
+            return plain, self._wrap(plain, context)
 
-    def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+    def unwrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
         with self._lock:
             if self.failure is not None:
                 raise self.failure
             self.unwrapped += 1
-            plain, bound = self._keys.get(bytes(wrapped), (b"", {}))
-            if bound != dict(context):
-                raise KmsError("InvalidCiphertextException", altered=True)
-            return plain
+            return self._open(wrapped, context)
+
+    def rewrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> Wrapped:
+        with self._lock:
+            if self.failure is not None:
+                raise self.failure
+            return self._wrap(self._open(wrapped, context), context)
+
+    def _wrap(self, plain: bytes, context: Mapping[str, str]) -> Wrapped:
+        wrapped = Wrapped(b"wrapped:%d" % len(self._keys), self.key_id)
+        self._keys[wrapped] = (plain, dict(context))
+        return wrapped
+
+    def _open(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
+        if wrapped.key in self.disabled:
+            raise KmsError("DisabledException")
+        plain, bound = self._keys.get(wrapped, (b"", {}))
+        if bound != dict(context):
+            raise KmsError("InvalidCiphertextException", altered=True)
+        return plain
 
 
 @dataclass

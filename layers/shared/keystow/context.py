@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keystow.sockets import Sockets
     from keystow.store import Store
     from keystow.vault import Vault
+    from keystow.vault.kms import KeyWrapper
 
 
 class Context:
@@ -60,14 +61,19 @@ class Context:
         return DynamoStore(client("dynamodb"), names)
 
     @cached_property
-    def vault(self) -> Vault:
-        """Sealing."""
+    def kms(self) -> KeyWrapper:
+        """What wraps data keys."""
         from keystow.aws import client
         from keystow.vault.kms import KmsKeyWrapper
+
+        return KmsKeyWrapper(client("kms"), self.settings.kms_key_id)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """Sealing."""
         from keystow.vault.vault import Vault
 
-        wrapper = KmsKeyWrapper(client("kms"), self.settings.kms_key_id)
-        return Vault(self.store, wrapper, self.clock, self.random)
+        return Vault(self.store, self.kms, self.clock, self.random)
 
     @cached_property
     def egress(self) -> Egress:

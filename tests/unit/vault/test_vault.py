@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keystow.store import Update, tables
 from keystow.value import replace
 from keystow.vault import Envelope, Purpose, Vault, VaultError, VaultUnavailable
-from keystow.vault.kms import KmsError, KmsKeyWrapper
+from keystow.vault.kms import KmsError, KmsKeyWrapper, Wrapped
 from keystow.vault.vault import CACHE_SECONDS
 from tests.support import CountingRandom, FakeKms, make_context, run_in_parallel
 
@@ -160,7 +160,7 @@ def test_kms_is_given_environment_and_purpose() -> None:
     seen: list[dict[str, str]] = []
 
     class Noting(FakeKms):
-        def generate(self, context: Any) -> tuple[bytes, bytes]:
+        def generate(self, context: Any) -> tuple[bytes, Wrapped]:
             seen.append(dict(context))
             return super().generate(context)
 

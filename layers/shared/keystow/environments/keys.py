@@ -42,9 +42,12 @@ SCOPES: Final = frozenset(
                 "delete",
             )
         ),
+        "environment:activity:read",
         "environment:providers:write",
         "environment:proxy",
         "environment:variables:read",
+        "environment:webhook_deliveries:read",
+        "environment:webhook_deliveries:replay",
         "environment:webhook_settings:read",
         "environment:webhook_settings:update",
         "environment:webhook_signing_key:rotate",

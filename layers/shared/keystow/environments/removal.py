@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from keystow.records.environment import Environment
 
 BATCH: Final = 100
-BATCHES_A_CALL: Final = 20
+BATCHES_A_CALL: Final = 10
 
 
 def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -11,12 +10,12 @@ from keystow.egress.errors import EgressRefused
 from keystow.egress.guard import check_destination
 from keystow.environments.keys import is_scope
 from keystow.errors import ApiError, Issue
+from keystow.events import destinations
 from keystow.validation import Body, issue_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NOT_THERE = "nango.dev"  # contract 3: a webhook URL never points at that service
 _LARGEST = 2**53
 
 
@@ -43,13 +42,12 @@ def require_destinations(
 
 
 def _refusal(url: str, loopback_allowed: bool, webhooks: bool) -> str | None:  # noqa: FBT001
+    if webhooks:
+        return destinations.refusal(url, loopback_allowed=loopback_allowed)
     try:
         check_destination(url, allow_loopback=loopback_allowed)
     except EgressRefused as refused:
         return str(refused)
-    host = (urlsplit(url).hostname or "").removesuffix(".")
-    if webhooks and (host == _NOT_THERE or host.endswith(f".{_NOT_THERE}")):
-        return "this host takes no webhooks of yours"
     return None
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keystow.value import Value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -14,15 +16,32 @@ if TYPE_CHECKING:
 _ALTERED = {"InvalidCiphertextException", "IncorrectKeyException"}
 
 
-class KeyWrapper(Protocol):
-    """Makes data keys and opens wrapped ones; only who may use the KMS key can."""
+class Wrapped(Value):
+    """A wrapped data key, and the ARN of the KMS key that wrapped it."""
 
-    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
+    blob: bytes
+    key: str
+
+
+class KeyWrapper(Protocol):
+    """Makes data keys and opens wrapped ones; only who may use the KMS key can.
+
+    Attributes:
+        key_id: ARN of the KMS key that wraps new data keys.
+    """
+
+    key_id: str
+
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, Wrapped]:
         """Return a new 256-bit data key, plain and wrapped."""
         ...
 
-    def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+    def unwrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
         """Return the plain data key of a wrapped one."""
+        ...
+
+    def rewrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> Wrapped:
+        """Return the same data key wrapped by the key that wraps new ones."""
         ...
 
 
@@ -45,31 +64,50 @@ class KmsKeyWrapper:
 
     The encryption context is not secret; it is bound to the wrapped key, stands in CloudTrail, and
     key policies and roles decide by it (AWS KMS developer guide, "Encryption context").
+
+    Args:
+        client: botocore's client of KMS.
+        key_id: ARN of the KMS key that wraps new data keys.
     """
 
     def __init__(self, client: Any, key_id: str) -> None:
         self._client = client
-        self._key_id = key_id
+        self.key_id = key_id
 
-    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, Wrapped]:
         """Return a new 256-bit data key, plain and wrapped. Raises KmsError."""
         answer = self._call(
             "generate_data_key",
-            KeyId=self._key_id,
+            KeyId=self.key_id,
             KeySpec="AES_256",
             EncryptionContext=dict(context),
         )
-        return bytes(answer["Plaintext"]), bytes(answer["CiphertextBlob"])
+        return bytes(answer["Plaintext"]), _wrapped(answer)
 
-    def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
-        """Return the plain data key of a wrapped one. Raises KmsError."""
+    def unwrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
+        """Return the plain data key of a wrapped one. Raises KmsError.
+
+        Which keys may open at all is for the function's role to say, not for the row.
+        """
         answer = self._call(
             "decrypt",
-            KeyId=self._key_id,
-            CiphertextBlob=wrapped,
+            KeyId=wrapped.key,
+            CiphertextBlob=wrapped.blob,
             EncryptionContext=dict(context),
         )
         return bytes(answer["Plaintext"])
+
+    def rewrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> Wrapped:
+        """Return a data key wrapped anew, inside KMS: nobody sees it plain. Raises KmsError."""
+        answer = self._call(
+            "re_encrypt",
+            SourceKeyId=wrapped.key,
+            SourceEncryptionContext=dict(context),
+            CiphertextBlob=wrapped.blob,
+            DestinationKeyId=self.key_id,
+            DestinationEncryptionContext=dict(context),
+        )
+        return _wrapped(answer)
 
     def _call(self, name: str, **request: Any) -> Any:
         try:
@@ -79,3 +117,7 @@ class KmsKeyWrapper:
             raise KmsError(code, altered=code in _ALTERED) from error
         except BotoCoreError as error:
             raise KmsError(type(error).__name__) from error
+
+
+def _wrapped(answer: Mapping[str, Any]) -> Wrapped:
+    return Wrapped(bytes(answer["CiphertextBlob"]), str(answer["KeyId"]))

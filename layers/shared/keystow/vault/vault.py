@@ -22,7 +22,7 @@ from keystow.store import ConditionFailed, Put
 from keystow.store.operations import NEW
 from keystow.store.tables import data_key
 from keystow.value import Value
-from keystow.vault.kms import KmsError
+from keystow.vault.kms import KmsError, Wrapped
 
 if TYPE_CHECKING:
     from keystow.clock import Clock
@@ -163,7 +163,7 @@ class Vault:
         cached = self._cached((environment, key_id))
         if cached is not None:
             return cached
-        context = {"keystow:environment": environment, "keystow:purpose": str(purpose)}
+        context = encryption_context(environment, purpose)
         try:
             plain = self._load_or_make(environment, key_id, context, create=create)
         except KmsError as error:
@@ -198,7 +198,11 @@ class Vault:
         if not create:
             raise VaultError("the data key of this envelope does not exist")
         plain, wrapped = self._wrapper.generate(context)
-        made: Item = {"wrapped": wrapped, "created_at": int(self._clock.now() * 1000)}
+        made: Item = {
+            "wrapped": wrapped.blob,
+            "key": wrapped.key,
+            "created_at": int(self._clock.now() * 1000),
+        }
         try:
             self._store.put(Put(place, made, NEW))
         except ConditionFailed as error:
@@ -210,10 +214,14 @@ class Vault:
         return plain
 
     def _unwrap(self, item: Item, context: dict[str, str]) -> bytes:
-        wrapped = item.get("wrapped")
-        if not wrapped:
+        if not item.get("wrapped"):
             raise VaultError("the data key was destroyed")
-        return self._wrapper.unwrap(bytes(wrapped), context)
+        return self._wrapper.unwrap(Wrapped(bytes(item["wrapped"]), item["key"]), context)
+
+
+def encryption_context(environment: str, purpose: str) -> dict[str, str]:
+    """Return what KMS binds a data key to."""
+    return {"keystow:environment": environment, "keystow:purpose": purpose}
 
 
 def _additional_data(

@@ -1,0 +1,178 @@
+"""Data keys move to another KMS key; what they sealed stays, and stays readable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import botocore.session
+import pytest
+from moto import mock_aws
+
+from keystow.environments import rewrapping, service
+from keystow.store import Update, tables
+from keystow.vault import Purpose, Vault, VaultUnavailable
+from keystow.vault.kms import KmsError, KmsKeyWrapper
+from keystow.vault.vault import CACHE_SECONDS
+from tests.support import make_context
+
+BINDING = ("integration", "c1", "connection#secret", "g1", "1")
+SECOND = "arn:aws:kms:us-east-1:1:key/second"
+EVER = float("inf")
+
+
+@pytest.fixture
+def ctx() -> Any:
+    made: Any = make_context()
+    made.environment = service.create(made, "dev", is_production=False).id
+    return made
+
+
+def seal(ctx: Any, purpose: Purpose = Purpose.CREDENTIAL) -> Any:
+    return ctx.vault.seal(purpose, ctx.environment, BINDING, b"secret")
+
+
+def fresh(ctx: Any) -> Vault:
+    """A vault that has nothing in memory."""
+    return Vault(ctx.store, ctx.kms, ctx.clock, ctx.random)
+
+
+def days(ctx: Any, number: int) -> list[Any]:
+    """What was sealed on so many days, under as many data keys."""
+    sealed = []
+    for _ in range(number):
+        sealed.append(seal(ctx))
+        ctx.clock.advance(86_400)
+    return sealed
+
+
+def keys(ctx: Any) -> list[str]:
+    rows = ctx.store.everything()["registry"]
+    return [row["key"] for row in rows if "wrapped" in row]
+
+
+def test_after_it_the_former_kms_key_is_needed_no_more(ctx: Any) -> None:
+    sealed = [*days(ctx, 3), seal(ctx, Purpose.INTEGRATION)]
+    ctx.kms.key_id = SECOND
+    sealed.append(seal(ctx))
+
+    result = rewrapping.rewrap(ctx, None, EVER)
+
+    assert result["done"] is True
+    assert result["refused"] == []
+    assert set(keys(ctx)) == {SECOND}
+    ctx.kms.disabled = {"arn:aws:kms:us-east-1:1:key/first"}
+    purposes = [*[Purpose.CREDENTIAL] * 3, Purpose.INTEGRATION, Purpose.CREDENTIAL]
+    vault = fresh(ctx)
+    for purpose, envelope in zip(purposes, sealed, strict=True):
+        assert vault.open(purpose, ctx.environment, BINDING, envelope) == b"secret"
+
+
+def test_what_is_sealed_opens_between_the_change_of_key_and_the_rewrapping(ctx: Any) -> None:
+    envelope = seal(ctx)
+    ctx.kms.key_id = SECOND
+    ctx.clock.advance(CACHE_SECONDS)
+
+    opened = ctx.vault.open(Purpose.CREDENTIAL, ctx.environment, BINDING, envelope)
+
+    assert opened == b"secret"
+
+
+def test_a_call_that_runs_out_of_time_is_gone_on_with(ctx: Any) -> None:
+    days(ctx, 5)
+    before = len(keys(ctx))
+    ctx.kms.key_id = SECOND
+    real, done = ctx.kms.rewrap, []
+
+    def slow(*args: Any) -> Any:
+        done.append(args)
+        ctx.clock.advance(1)
+        return real(*args)
+
+    ctx.kms.rewrap = slow
+    first = rewrapping.rewrap(ctx, None, ctx.clock.now() + 2)
+    second = rewrapping.rewrap(ctx, first["since"], EVER)
+
+    assert (first["rewrapped"], first["done"]) == (2, False)
+    assert (second["rewrapped"], second["done"]) == (before - 2, True)
+    assert len(done) == before
+
+
+def test_without_another_kms_key_all_are_wrapped_by_its_newest_material(ctx: Any) -> None:
+    days(ctx, 2)
+
+    assert rewrapping.rewrap(ctx, None, EVER)["rewrapped"] == len(keys(ctx))
+
+
+def test_a_container_that_still_makes_keys_the_old_way_is_not_overlooked(ctx: Any) -> None:
+    ctx.kms.key_id = SECOND
+    since = rewrapping.rewrap(ctx, None, EVER)["since"]
+    ctx.kms.key_id = "arn:aws:kms:us-east-1:1:key/first"
+    ctx.clock.advance(86_400)
+    seal(ctx)
+    ctx.kms.key_id = SECOND
+
+    assert rewrapping.rewrap(ctx, since, EVER)["rewrapped"] == 1
+    assert set(keys(ctx)) == {SECOND}
+
+
+def test_a_data_key_destroyed_meanwhile_stays_destroyed(ctx: Any) -> None:
+    envelope = seal(ctx)
+    place = tables.data_key(ctx.environment, envelope.data_key)
+    real = ctx.kms.rewrap
+
+    def late(*args: Any) -> Any:
+        ctx.store.update(Update(place, remove=("wrapped",)))
+        return real(*args)
+
+    ctx.kms.rewrap = late
+    ctx.clock.advance(1)
+    rewrapping.rewrap(ctx, None, EVER)
+
+    assert "wrapped" not in ctx.store.get(place)
+
+
+def test_one_that_kms_does_not_take_is_named_and_the_others_go_on(ctx: Any) -> None:
+    broken, *_ = days(ctx, 3)
+    place = tables.data_key(ctx.environment, broken.data_key)
+    ctx.store.update(Update(place, set={"wrapped": b"altered"}))
+    ctx.kms.key_id = SECOND
+
+    result = rewrapping.rewrap(ctx, None, EVER)
+
+    assert result["refused"] == [f"{ctx.environment}/{broken.data_key}"]
+    assert result["done"] is True
+    assert keys(ctx).count(SECOND) == len(keys(ctx)) - 1
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "DisabledException", "Throttling"])
+def test_a_kms_key_that_may_not_be_used_stops_it_before_anything_is_lost(
+    ctx: Any, code: str
+) -> None:
+    envelope = seal(ctx)
+    ctx.clock.advance(1)
+    ctx.kms.failure = KmsError(code)
+
+    with pytest.raises(VaultUnavailable, match=code):
+        rewrapping.rewrap(ctx, None, EVER)
+
+    ctx.kms.failure = None
+    vault = fresh(ctx)
+    assert vault.open(Purpose.CREDENTIAL, ctx.environment, BINDING, envelope) == b"secret"
+
+
+def test_it_works_with_kms_itself() -> None:
+    with mock_aws():
+        session = botocore.session.get_session()
+        session.set_credentials("testing", "testing")
+        client = session.create_client("kms", region_name="eu-central-1")
+        first, second = (client.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+        ctx: Any = make_context(kms=KmsKeyWrapper(client, first))
+        ctx.environment = service.create(ctx, "dev", is_production=False).id
+        envelope = seal(ctx)
+        ctx.kms.key_id = second
+
+        rewrapping.rewrap(ctx, None, EVER)
+
+        assert set(keys(ctx)) == {second}
+        vault = fresh(ctx)
+        assert vault.open(Purpose.CREDENTIAL, ctx.environment, BINDING, envelope) == b"secret"
