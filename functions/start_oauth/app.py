@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from keystow import sockets
 from keystow.authorization.failure import AuthorizationFailed
@@ -24,7 +25,9 @@ def connect(ctx: Context, request: Request) -> Response:
     if request.host_url != request.base_url:
         # The cookie must reach the callback, so it is set where the callback is.
         query = f"?{request.raw_query}" if request.raw_query else ""
-        return Response(302, headers={"location": f"{request.base_url}{request.path}{query}"})
+        # API Gateway has decoded the path (payload 2.0); a header takes it encoded only.
+        path = quote(request.path, safe="/:@~.,-_")
+        return Response(302, headers={"location": f"{request.base_url}{path}{query}"})
     unique_key = request.path_params.get("providerConfigKey", "")
     try:
         session = auth.session_in_query(ctx, request)

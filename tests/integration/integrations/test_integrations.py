@@ -380,6 +380,21 @@ def test_what_one_removal_cannot_finish_the_next_one_does(api, monkeypatch):
     assert api.ctx.store.everything()["connections"] == []
 
 
+def test_a_removal_that_one_call_cannot_finish_says_so_and_the_same_call_goes_on(api, monkeypatch):
+    monkeypatch.setattr(removal, "BATCH", 2)
+    monkeypatch.setattr(removal.purge, "__defaults__", (2,))
+    create(api, provider="airtable-pat", unique_key="x")
+    for number in range(7):
+        connect(api, "x", f"c{number}")
+    first = api.send("DELETE", "/integrations/x")
+    assert (first.status, first.code) == (503, "temporarily_unavailable")
+    assert first.headers["retry-after"] == "1"
+    assert api.send("GET", "/integrations/x").status == 404
+    assert api.send("DELETE", "/integrations/x").body == {"success": True}
+    assert api.ctx.store.everything()["connections"] == []
+    assert api.send("DELETE", "/integrations/x").code == "not_found"
+
+
 def test_a_lookup_is_remembered_for_half_a_minute_and_no_longer(api):
     create(api, provider="airtable-pat", unique_key="x")
     other = make_context(store=api.ctx.store, clock=api.ctx.clock)

@@ -1,8 +1,8 @@
 """Removes what a deleted integration leaves behind: its connections, secrets first.
 
 A mark, written in the transaction that removes the integration, names what is still to be done.
-Each later removal in the environment goes on with it, so that one call stays short however many
-connections there are and nothing is forgotten when a call is cut off.
+The same call again goes on with it, and so does each later removal in the environment: one call
+stays short however many connections there are, and nothing is forgotten when one is cut off.
 """
 
 from __future__ import annotations
@@ -11,27 +11,35 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from keystow.records.connection import integration_partition
-from keystow.store import Key, Put, tables
+from keystow.store import Key, Put, Update, tables
 from keystow.store.store import pages
 
 if TYPE_CHECKING:
     from keystow.context import Context
+    from keystow.records.integration import Integration
     from keystow.store import Operation
 
 BATCH: Final = 100
-BATCHES_A_CALL: Final = 20
+# About ten seconds of a function's time.
+BATCHES_A_CALL: Final = 10
 WORKERS: Final = 16
 # An authorization that ended while the integration was being removed may appear in the index later.
 SETTLED_MS: Final = 15 * 60 * 1000
 _PREFIX: Final = "removed_integration#"
 
 
-def mark(ctx: Context, environment: str, integration_id: str) -> Operation:
+def mark(ctx: Context, environment: str, integration: Integration) -> Operation:
     """Return the write that remembers a removed integration until its connections are gone."""
     return Put(
-        Key(tables.REGISTRY, environment, f"{_PREFIX}{integration_id}"),
-        {"removed_at": int(ctx.clock.now() * 1000)},
+        Key(tables.REGISTRY, environment, f"{_PREFIX}{integration.id}"),
+        {"removed_at": int(ctx.clock.now() * 1000), "left_of": integration.unique_key},
     )
+
+
+def is_unfinished(ctx: Context, environment: str, unique_key: str) -> bool:
+    """Return whether connections may be left of a removed integration that had this key."""
+    marks = pages(ctx.store, tables.REGISTRY, environment, prefix=_PREFIX)
+    return any(item.get("left_of") == unique_key for item in marks)
 
 
 def purge(ctx: Context, environment: str, batches: int = BATCHES_A_CALL) -> bool:
@@ -46,8 +54,11 @@ def purge(ctx: Context, environment: str, batches: int = BATCHES_A_CALL) -> bool
         batches, done = remove_connections(ctx, environment, integration_id, batches)
         if not done:
             return False
+        key = Key(tables.REGISTRY, environment, item["sk"])
         if now - item["removed_at"] > SETTLED_MS:
-            ctx.store.delete(Key(tables.REGISTRY, environment, item["sk"]))
+            ctx.store.delete(key)
+        elif "left_of" in item:
+            ctx.store.update(Update(key, remove=("left_of",)))
     return True
 
 

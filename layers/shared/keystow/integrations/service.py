@@ -126,21 +126,35 @@ def update(ctx: Context, environment: str, unique_key: str, body: UpdateIntegrat
 def delete(ctx: Context, environment: str, unique_key: str) -> None:
     """Remove an integration, and with it its connections.
 
-    From the moment this returns no connection of it can be reached. Their rows are removed too, a
-    bounded number in this call and the rest in later ones (:mod:`keystow.integrations.removal`).
+    From its first call on no connection of it can be reached. Their rows are removed too, a bounded
+    number in one call (:mod:`keystow.integrations.removal`).
     Providers are not told: delete connections one by one first, where tokens must be revoked.
 
     Raises:
-        ApiError: 404 ``not_found``.
+        ApiError: 404 ``not_found``; 503 ``temporarily_unavailable`` when rows are left: nobody
+            reaches them, and the same call goes on.
     """
-    stored = required(ctx, environment, unique_key)
+    stored = integrations.by_unique_key(ctx, environment, unique_key, fresh=True)
+    if stored is not None:
+        _remove(ctx, environment, stored)
+    elif not removal.is_unfinished(ctx, environment, unique_key):
+        raise _unknown(unique_key)
+    if not removal.purge(ctx, environment):
+        raise ApiError(
+            "temporarily_unavailable",
+            "The integration is gone; repeat the request to remove the connections that are left",
+            headers={"retry-after": "1"},
+        )
+
+
+def _remove(ctx: Context, environment: str, stored: Integration) -> None:
     owned = Equals("integration", stored.id)
     try:
         ctx.store.transact(
             [
                 Delete(stored.key, THERE),
                 Delete(tables.integration_name(environment, stored.unique_key), owned),
-                removal.mark(ctx, environment, stored.id),
+                removal.mark(ctx, environment, stored),
                 *_use_of(environment, stored.provider, -1),
             ]
         )
@@ -150,14 +164,13 @@ def delete(ctx: Context, environment: str, unique_key: str) -> None:
                 [
                     Delete(stored.key, THERE),
                     Delete(tables.integration_name(environment, stored.unique_key), owned),
-                    removal.mark(ctx, environment, stored.id),
+                    removal.mark(ctx, environment, stored),
                 ]
             )
         else:  # renamed or removed at the same moment
-            raise _unknown(unique_key) from None
+            raise _unknown(stored.unique_key) from None
     finally:
-        integrations.forget(ctx, environment, unique_key)
-    removal.purge(ctx, environment)
+        integrations.forget(ctx, environment, stored.unique_key)
 
 
 def required(ctx: Context, environment: str, unique_key: str) -> Integration:
