@@ -15,7 +15,7 @@ and a test fails when one is missing there.
      unknown_provider_config · invalid_auth_mode · integration_not_allowed · invalid_connection
      connection_test_failed · invalid_credentials (also 424) · unknown_connection (also 404)
      missing_client_id · missing_client_secret · client_credentials_fetch_error
-     missing_provider_config · missing_access_token · invalid_expires_at
+     missing_provider_config · missing_access_token · missing_expires_at · invalid_expires_at
      missing_basic_username · missing_api_key · missing_oauth_token · missing_oauth_token_secret
      missing_account_id · unsupported_auth_mode · resource_capped · cannot_delete_prod_environment
      invalid_is_prod_flag
@@ -23,7 +23,7 @@ and a test fails when one is missing there.
      not_found · unknown_provider_template
 405  method_not_allowed is not used: an unknown method of a known path is ``not_found``
 409  what collides
-     conflict · provider_in_use · multiple_webhook_signing_keys
+     conflict · provider_in_use · multiple_webhook_signing_keys · webhook_endpoint_off
 413  request_too_large
 415  invalid_content_type
 500  generic_error_support (a fault of ours; its payload is the id under which it was logged)
@@ -69,6 +69,7 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "client_credentials_fetch_error": (400,),
     "missing_provider_config": (400,),
     "missing_access_token": (400,),
+    "missing_expires_at": (400,),
     "invalid_expires_at": (400,),
     "missing_basic_username": (400,),
     "missing_api_key": (400,),
@@ -86,6 +87,7 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "conflict": (409,),
     "provider_in_use": (409,),
     "multiple_webhook_signing_keys": (409,),
+    "webhook_endpoint_off": (409,),
     # what is too large or of the wrong kind
     "request_too_large": (413,),
     "invalid_content_type": (415,),
@@ -110,6 +112,7 @@ _WITH_EMPTY_PAYLOAD: Final = frozenset(
         "missing_client_secret",
         "missing_provider_config",
         "missing_access_token",
+        "missing_expires_at",
         "invalid_expires_at",
         "missing_basic_username",
         "missing_api_key",

@@ -37,13 +37,19 @@ OPEN = {
     "POST /connect/telemetry",
 }
 # Take no body, or look at none.
-BODYLESS = {"POST /environment/webhook-signing-key/rotate", FORM}
+BODYLESS = {
+    "POST /environment/webhook-signing-key/rotate",
+    "POST /webhook-deliveries/{deliveryId}/replay",
+    FORM,
+}
 VALUES = {
     "providerConfigKey": "key",
     "connectionId": "c1",
     "uniqueKey": "key",
     "provider": "custom",
     "environmentId": "1",
+    "deliveryId": "d1",
+    "operationId": "o1",
     "page": "connect/",
 }
 CUSTOM = {
@@ -100,10 +106,18 @@ class World:
         assert made.status == 201, made.body
         made = self.app.post("/connect/sessions", {"end_user": {"id": "u1"}})
         self.token = str(made.json()["data"]["token"])
+        self.values = {
+            "deliveryId": self._newest("/webhook-deliveries"),
+            "operationId": self._newest("/activity"),
+        }
+
+    def _newest(self, path: str) -> str:
+        found = self.app.get(path).json()["data"]
+        return str(found[0]["id"])
 
     def call(self, route: str, query: str = "", **options: Any) -> Result:
         """Call a route as somebody who may."""
-        return self.call_path(route, path_of(route), query, **options)
+        return self.call_path(route, path_of(route, **self.values), query, **options)
 
     def call_path(self, route: str, path: str, query: str = "", **options: Any) -> Result:
         """Call a path of a route as somebody who may."""

@@ -15,13 +15,14 @@ from keystow.egress.client import Answer
 from keystow.egress.errors import EgressFailed
 from keystow.log import logger
 from keystow.refresh import sweep, worker
-from tests.app import App
+from tests.app import App, invoke
 from tests.support import make_context, seed_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MARK = "mArKeD5eCrEt"
+IN_URL = "uRl5eCrEt"
 SIGNING_KEY = "5ec12e75-5ec1-45ec-85ec-5ec12e75ec12"
 OAUTH: dict[str, Any] = {
     "display_name": "Own",
@@ -85,12 +86,15 @@ class Life:
     def __init__(self) -> None:
         self.provider = Talkative()
         self.ctx: Any = make_context(egress=self.provider)
-        seeded = seed_environment(self.ctx, signing_key=SIGNING_KEY)
+        seeded = seed_environment(
+            self.ctx, signing_key=SIGNING_KEY, primary_url=f"https://hooks.example.com/{IN_URL}"
+        )
         self.app = App(self.ctx, seeded.secret_key)
         self.secrets = {MARK, SIGNING_KEY, seeded.secret_key}
         self.errors: list[str] = []
         self.messages: list[str] = []
         self.browser_sees: list[str] = []
+        self.told: list[str] = []
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         found = self.app.call(method, path, body, **options)
@@ -167,6 +171,25 @@ class Life:
             for place, (body, _) in enumerate(self.ctx.queues.take_refreshes())
         ]
         worker.handle(self.ctx, bodies)
+        self.look_back()
+
+    def look_back(self) -> None:
+        """Everything that the activity log and the deliveries tell."""
+        records = [
+            {"messageId": str(place), "body": json.dumps(body)}
+            for place, (body, _) in enumerate(self.ctx.queues.take_webhooks())
+        ]
+        for mood in ("lost", "bad", "good"):
+            self.provider.mood = mood
+            invoke(self.ctx, "send_webhook", {"Records": records})
+        for path in ("/activity", "/webhook-deliveries"):
+            listed = self.call("GET", f"{path}?limit=500")
+            self.told.append(listed.body.decode())
+            for each in listed.json()["data"]:
+                self.told.append(self.call("GET", f"{path}/{each['id']}").body.decode())
+        for each in listed.json()["data"]:
+            replayed = self.call("POST", f"/webhook-deliveries/{each['id']}/replay")
+            self.told.append(replayed.body.decode())
 
     def one_connection(self, expires: str) -> None:
         credentials = {
@@ -255,6 +278,10 @@ def test_no_table_queue_log_error_page_or_frame_holds_a_secret(
         require_absent(life, "queue", text)
     for text in life.errors:
         require_absent(life, "error", text)
+    assert len(life.told) > 50
+    for text in life.told:
+        require_absent(life, "what is told afterwards", text)
+        assert IN_URL not in text
     for frame in life.ctx.sockets.pushed:
         require_absent(life, "frame", repr(frame))
     for page in life.browser_sees[1::2]:

@@ -228,3 +228,18 @@ def test_texts_are_bounded() -> None:
 @pytest.mark.parametrize("text", ["\ud800 lone", "\x00", "é" * 600])
 def test_any_text_can_be_stored(text: str) -> None:
     masking.clean_text(text).encode()
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://hooks.example.com/secret?token=secret#secret", "hooks.example.com"),
+        ("https://hooks.example.com?secret", "hooks.example.com"),
+        ("https://user:secret@hooks.example.com:8443/secret@x", "hooks.example.com:8443"),
+        ("https://[::1]:4500/secret", "[::1]:4500"),
+        ("https://hooks.example.com\\secret", "hooks.example.com"),
+        ("https://hooks.example.com", "hooks.example.com"),
+    ],
+)
+def test_of_a_url_only_the_host_is_told(url: str, host: str) -> None:
+    assert masking.host_of(url) == host

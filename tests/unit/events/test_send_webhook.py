@@ -11,7 +11,7 @@ import pytest
 
 from keystow import context
 from tests.support import FakeEgress, make_context
-from tests.unit.events.test_delivery import row, written_event
+from tests.unit.events.sending import row, written_event
 
 APP = Path(__file__).parents[3] / "functions" / "send_webhook" / "app.py"
 

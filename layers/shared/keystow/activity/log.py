@@ -11,6 +11,7 @@ Writing never raises what the tables raise: a flow must not break because its lo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from keystow import ids
@@ -39,6 +40,7 @@ State = Literal["success", "failed", "running", "timeout"]
 
 HEADER: Final = "operation"
 LIFE_SECONDS: Final = 30 * 86_400
+MOST_READ: Final = 1_000
 _MOST_MESSAGES: Final = 50
 
 # Contract 13; a test refuses others.
@@ -154,18 +156,23 @@ def record(
 def read(ctx: Context, environment: str, operation: str) -> tuple[Item, list[Item]] | None:
     """Return an operation's header and its messages in order, or None.
 
+    Of more than 1,000 entries the first ones are read, and a last message says so.
+
     Raises:
         StoreUnavailable: reading, unlike writing, says so.
     """
-    pk = tables.activity(environment, operation, HEADER).pk
-    header: Item | None = None
-    messages: list[Item] = []
-    for item in pages(ctx.store, tables.ACTIVITY, pk):
-        if item["sk"] == HEADER:
-            header = item
-        messages.extend(item.get("messages", ()))
+    key = tables.activity(environment, operation, HEADER)
+    header = ctx.store.get(key)
     if header is None:
         return None
+    messages: list[Item] = list(header.get("messages", ()))
+    # Moments are digits with leading zeros. A browser adds entries too, so they are bounded.
+    entries = pages(ctx.store, tables.ACTIVITY, key.pk, prefix="0")
+    for entry in islice(entries, MOST_READ):
+        messages.extend(entry["messages"])
+    if next(entries, None) is not None:
+        more = {"level": "warn", "text": "There is more; this is the beginning"}
+        messages.append({**more, "at": messages[-1]["at"]})
     return header, sorted(messages, key=lambda message: int(message["at"]))
 
 

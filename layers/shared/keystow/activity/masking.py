@@ -57,6 +57,12 @@ def clean_url(url: str) -> str:
     return scheme + separator + authority.rpartition("@")[2] + slash + path
 
 
+def host_of(url: str) -> str:
+    """Return the host of a URL, with its port when one is named; nothing else of it."""
+    rest = url.partition("://")[2]
+    return re.split(r"[/?#\\]", rest, maxsplit=1)[0].rpartition("@")[2]
+
+
 def clean_text(text: str) -> str:
     """Return a text of at most 500 characters in which URLs, tokens and pairs are masked."""
     # A secret cut in half by the bound would no longer be recognized, hence bound late.

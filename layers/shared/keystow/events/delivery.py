@@ -8,28 +8,28 @@ One attempt, drawn over its row in the Events table:
      of n fails: skipped            sweep finds the row ─┘                     └──▶ pending, due
 
 The claim is conditional on the number of the attempt, so that a duplicate from SQS and a row from
-the sweep don't send at the same time. The settlement is conditional on the claim.
+the sweep don't send at the same time, and on nothing being on its way, since a replay begins the
+numbers anew (:mod:`keystow.events.replay`). The settlement is conditional on the claim.
 """
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.activity import log
 from keystow.activity.log import Message
-from keystow.activity.masking import clean_url
+from keystow.activity.masking import host_of
 from keystow.egress.errors import EgressFailed, EgressRefused
-from keystow.events import endpoints, outbox, schedule
+from keystow.events import endpoints, outbox, replay, schedule
 from keystow.events.webhook_body import signed_headers
 from keystow.log import logger
 from keystow.queues import MAX_DELAY_SECONDS, QueueUnavailable
 from keystow.store import (
     All,
-    Any_,
     ConditionFailed,
     Equals,
     Key,
@@ -53,7 +53,7 @@ KEPT_SECONDS: Final = 30 * 86_400
 QUEUED_SECONDS: Final = 300  # what the sweep queued rests so long before it is queued again
 SHARD_LIMIT: Final = 125  # rows of one shard in one sweep: 2000 in all
 SWEEP_SECONDS: Final = 30
-ENDED: Final = ("delivered", "failed", "disabled")
+MOST_ATTEMPTS_KEPT: Final = 30  # three replays that failed for good
 _IN_FLIGHT: Final = 10
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
@@ -120,13 +120,16 @@ def deliver(ctx: Context, event_id: str, endpoint: int, attempt: int) -> Outcome
         return Outcome.SKIPPED
     if delivery["attempt"] != attempt - 1:
         return Outcome.SKIPPED
-    now = endpoints.current(ctx, event["environment"])
+    # Who replays has often just corrected the settings.
+    now = endpoints.current(ctx, event["environment"], fresh="replayed_at" in delivery)
     url = now.url_now(delivery["role"], delivery["url"]) if now is not None else None
     keys = _signing_keys(ctx, now)
     claim = ctx.random.bytes(12).hex()
     mine = _Attempt(event, delivery, endpoint, attempt, url or delivery["url"], claim)
-    if not _claim(ctx, mine):
+    claimed = _claim(ctx, mine)
+    if claimed is None:
         return Outcome.SKIPPED
+    mine = replace(mine, delivery=claimed)
     try:
         if now is None or url is None:
             return _stop(ctx, mine, _Reply("The endpoint was removed"))
@@ -140,51 +143,6 @@ def deliver(ctx: Context, event_id: str, endpoint: int, attempt: int) -> Outcome
             extra={"event_id": event_id, "attempt": attempt, "cause": type(error).__name__},
         )
         return Outcome.RETRYING
-
-
-def replay(ctx: Context, event_id: str, endpoint: int, states: tuple[str, ...] = ENDED) -> bool:
-    """Deliver anew what has ended, with ten attempts and the same ``webhook-id``.
-
-    Args:
-        ctx: store and queues.
-        event_id: id of the event.
-        endpoint: which of its deliveries.
-        states: how it may have ended.
-
-    Returns:
-        Whether there was something to replay; not so while a delivery is still pending.
-
-    Raises:
-        StoreUnavailable: try again.
-    """
-    now = ctx.clock.now()
-    ended = Any_(tuple(Equals("state", state) for state in states))
-    try:
-        ctx.store.update(
-            Update(
-                tables.event(event_id),
-                set={"ttl": int(now) + outbox.LIFE_SECONDS},
-                condition=Equals("type", "auth"),
-            )
-        )
-        ctx.store.update(
-            Update(
-                tables.delivery(event_id, endpoint),
-                set={
-                    "state": "pending",
-                    "attempt": 0,
-                    "due_shard": outbox.shard(event_id),
-                    "due_at": int((now + outbox.GRACE_SECONDS) * 1000),
-                    "ttl": int(now) + outbox.LIFE_SECONDS,
-                },
-                remove=("claim", "ended_at"),
-                condition=ended,
-            )
-        )
-    except ConditionFailed:
-        return False
-    _queue(ctx, event_id, endpoint, 1, 0)
-    return True
 
 
 def sweep(ctx: Context) -> int:
@@ -211,7 +169,7 @@ def sweep(ctx: Context) -> int:
             if delivery is None:
                 continue
             endpoint = int(row["sk"].rpartition("#")[2])
-            if not _queue(ctx, row["pk"], endpoint, delivery["attempt"] + 1, 0):
+            if not outbox.enqueue(ctx, row["pk"], endpoint, delivery["attempt"] + 1):
                 return queued
             queued += 1
     return queued
@@ -240,7 +198,7 @@ def _handle(ctx: Context, message_id: str, text: str) -> bool:
         body = json.loads(text)
         event_id, endpoint = str(body["event_id"]), int(body["endpoint"])
         if body.get("replay"):  # came back from the dead-letter queue
-            replay(ctx, event_id, endpoint, ("failed",))
+            replay.again(ctx, event_id, endpoint, states=("failed",))
         else:
             deliver(ctx, event_id, endpoint, int(body["attempt"]))
     except Exception as error:  # noqa: BLE001 - one message must not take the others with it
@@ -261,22 +219,31 @@ def _signing_keys(ctx: Context, now: endpoints.Endpoints | None) -> list[Secret[
         return []
 
 
-def _claim(ctx: Context, mine: _Attempt) -> bool:
+def _claim(ctx: Context, mine: _Attempt) -> Item | None:
+    """Make the attempt this worker's and return the row; None when it is somebody else's."""
+    now = ctx.clock.now()
+    until = int((now + CLAIM_SECONDS) * 1000)
     changes = {
         "attempt": mine.number,
         "claim": mine.claim,
         "due_shard": outbox.shard(mine.event_id),
-        "due_at": int((ctx.clock.now() + CLAIM_SECONDS) * 1000),
+        "due_at": until,
+        replay.SENDING: until,
     }
-    free = All((Equals("state", "pending"), Equals("attempt", mine.number - 1)))
+    free = All(
+        (
+            Equals("state", "pending"),
+            Equals("attempt", mine.number - 1),
+            replay.nothing_on_its_way(now),
+        )
+    )
     key = tables.delivery(mine.event_id, mine.endpoint)
     try:
-        ctx.store.update(Update(key, set=changes, condition=free))
+        return ctx.store.update(Update(key, set=changes, condition=free))
     except ConditionFailed as failed:
         # A repeat by the client whose first answer was lost fails its own condition.
         found = failed.found[0]
-        return found is not None and found.get("claim") == mine.claim
-    return True
+        return found if found is not None and found.get("claim") == mine.claim else None
 
 
 def _post(ctx: Context, mine: _Attempt, keys: list[Secret[str]]) -> _Reply:
@@ -329,12 +296,14 @@ def _try_later(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
     now = ctx.clock.now()
     changes: Item = {
         "due_at": int((now + rest) * 1000),
-        "last_text": reply.text,
+        "next_at": int((now + delay) * 1000),
+        "attempts_made": _made(ctx, mine, reply),
         "ttl": int(now) + outbox.LIFE_SECONDS,
     }
-    _write(ctx, mine, Update(tables.delivery(mine.event_id, mine.endpoint), set=changes))
+    key = tables.delivery(mine.event_id, mine.endpoint)
+    _write(ctx, mine, Update(key, set=changes, remove=(replay.SENDING,)))
     if is_short:
-        _queue(ctx, mine.event_id, mine.endpoint, mine.number + 1, delay)
+        outbox.enqueue(ctx, mine.event_id, mine.endpoint, mine.number + 1, delay)
     _log(ctx, mine, "running", reply, delay)
     return Outcome.RETRYING
 
@@ -369,11 +338,25 @@ def _end(ctx: Context, mine: _Attempt, state: str, reply: _Reply) -> None:
     changes: Item = {
         "state": state,
         "ended_at": int(now * 1000),
-        "last_text": reply.text,
+        "attempts_made": _made(ctx, mine, reply),
         "ttl": int(now) + KEPT_SECONDS,
     }
     key = tables.delivery(mine.event_id, mine.endpoint)
-    _write(ctx, mine, Update(key, set=changes, remove=("due_shard", "due_at")))
+    waiting = ("due_shard", "due_at", "next_at", replay.SENDING)
+    _write(ctx, mine, Update(key, set=changes, remove=waiting))
+
+
+def _made(ctx: Context, mine: _Attempt, reply: _Reply) -> list[Item]:
+    """Return the attempts made so far, the newest last; nobody else writes while the claim is."""
+    made: Item = {
+        "number": mine.number,
+        "at": int(ctx.clock.now() * 1000),
+        "host": host_of(mine.url),
+        "text": reply.text,
+    }
+    if reply.status is not None:
+        made["status"] = reply.status
+    return [*mine.delivery.get("attempts_made", ()), made][-MOST_ATTEMPTS_KEPT:]
 
 
 def _write(ctx: Context, mine: _Attempt, update: Update) -> None:
@@ -400,18 +383,6 @@ def _postpone(ctx: Context, row: Item, now: float) -> Item | None:
         return None
 
 
-def _queue(ctx: Context, event_id: str, endpoint: int, attempt: int, delay: float) -> bool:
-    body = {"event_id": event_id, "endpoint": endpoint, "attempt": attempt}
-    try:
-        ctx.queues.send_webhook(body, delay)
-    except QueueUnavailable as error:
-        logger.warning(
-            "webhook left to the sweep", extra={"event_id": event_id, "cause": str(error)}
-        )
-        return False
-    return True
-
-
 def _log(
     ctx: Context,
     mine: _Attempt,
@@ -420,7 +391,7 @@ def _log(
     next_in_seconds: int | None = None,
 ) -> None:
     event = mine.event
-    details: dict[str, Any] = {"attempt": mine.number, "url": clean_url(mine.url)}
+    details: dict[str, Any] = {"attempt": mine.number, "host": host_of(mine.url)}
     if next_in_seconds is not None:
         details["next_in_seconds"] = next_in_seconds
     if reply.status is not None:
@@ -432,7 +403,8 @@ def _log(
     operation = str(event["activity"])
     action = "connection_create" if event["operation"] == "creation" else "connection_refresh"
     # The usual case, one endpoint that answers at once, costs one write.
-    on_header = mine.number == 1 and event["endpoints"] == 1
+    is_first = mine.number == 1 and "attempts_made" not in mine.delivery
+    on_header = is_first and event["endpoints"] == 1
     if not on_header:
         log.note(ctx, event["environment"], operation, message)
     log.record(

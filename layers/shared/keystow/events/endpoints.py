@@ -51,8 +51,13 @@ class Endpoints:
                 return planned
 
 
-def current(ctx: Context, environment: str) -> Endpoints | None:
+def current(ctx: Context, environment: str, *, fresh: bool = False) -> Endpoints | None:
     """Return an environment's endpoints, at most 30 s old; None when it is deleted.
+
+    Args:
+        ctx: store, clock and cache.
+        environment: its id.
+        fresh: read anew, whatever is remembered.
 
     Raises:
         StoreUnavailable: the Registry did not answer.
@@ -60,7 +65,7 @@ def current(ctx: Context, environment: str) -> Endpoints | None:
     name = ("webhook-endpoints", environment)
     now = ctx.clock.now()
     cached = ctx.cache.get(name)
-    if cached is not None and cached[0] > now and isinstance(cached[1], Endpoints):
+    if not fresh and cached is not None and cached[0] > now and isinstance(cached[1], Endpoints):
         return cached[1]
     item = ctx.store.get(environment_settings(environment))
     if item is None:

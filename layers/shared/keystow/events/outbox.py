@@ -87,7 +87,6 @@ def plan(ctx: Context, event: AuthEvent) -> Planned | None:
     ttl = int(now) + LIFE_SECONDS
     item: Item = {
         "environment": event.environment.id,
-        "created": f"{created_at:016d}#{event_id}",
         "created_at": created_at,
         "type": "auth",
         "operation": event.operation,
@@ -95,17 +94,17 @@ def plan(ctx: Context, event: AuthEvent) -> Planned | None:
         "provider": event.provider,
         "integration_key": event.provider_config_key,
         "connection_id": event.connection_id,
-        "body": auth_event(event),
-        "endpoints": len(targets),
         "activity": ids.operation_id(now, ctx.random),
         "ttl": ttl,
     }
     if event.log_id is not None:
         item["log_id"] = event.log_id
-    writes: list[Operation] = [Put(tables.event(event_id), item, NEW)]
+    whole: Item = {**item, "body": auth_event(event), "endpoints": len(targets)}
+    writes: list[Operation] = [Put(tables.event(event_id), whole, NEW)]
     for place, (role, url) in enumerate(targets):
         delivery: Item = {
-            "environment_id": event.environment.id,
+            **item,  # but for the body: lists read these rows and no others
+            "created": f"{created_at:016d}#{event_id}#{place}",
             "role": role,
             "url": url,
             "attempt": 0,
@@ -122,14 +121,22 @@ def dispatch(ctx: Context, planned: Planned | None) -> None:
     """Queue the deliveries of a stored event; what the queue does not take, the sweep finds."""
     if planned is None:
         return
+    for place in range(planned.deliveries):
+        if not enqueue(ctx, planned.event_id, place, 1):
+            return
+
+
+def enqueue(ctx: Context, event_id: str, endpoint: int, attempt: int, delay: float = 0) -> bool:
+    """Queue an attempt, to be made in ``delay`` seconds; False: it is left to the sweep."""
+    body = {"event_id": event_id, "endpoint": endpoint, "attempt": attempt}
     try:
-        for place in range(planned.deliveries):
-            ctx.queues.send_webhook({"event_id": planned.event_id, "endpoint": place, "attempt": 1})
+        ctx.queues.send_webhook(body, delay)
     except QueueUnavailable as error:
         logger.warning(
-            "webhook left to the sweep",
-            extra={"event_id": planned.event_id, "cause": str(error)},
+            "webhook left to the sweep", extra={"event_id": event_id, "cause": str(error)}
         )
+        return False
+    return True
 
 
 def shard(event_id: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from keystow.errors import ApiError, Issue
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from keystow.http.messages import Request
 
 PROVIDER_CONFIG_KEY: Final = re.compile(r"[a-zA-Z0-9~:.@ _-]+")
@@ -64,6 +66,15 @@ def text(request: Request, name: str, *, most: int = MAX_LENGTH) -> str | None:
         raise _issue("invalid_query_params", "too_small", "must not be empty", name)
     if len(value) > most:
         raise _issue("invalid_query_params", "too_big", f"at most {most} characters", name)
+    return value
+
+
+def choice(request: Request, name: str, choices: Collection[str]) -> str | None:
+    """Return a parameter of the query that is one of some texts, or None when absent."""
+    value = text(request, name)
+    if value is not None and value not in choices:
+        expected = f"expected one of {', '.join(sorted(choices))}"
+        raise _issue("invalid_query_params", "invalid_value", expected, name)
     return value
 
 
