@@ -177,7 +177,7 @@ def idle(template: Mapping[str, Any]) -> dict[str, float]:
         for properties in functions.values()
         for event in properties.get("Events", {}).values()
     ]
-    sources = sum(event["Type"] == "SQS" for event, _ in events)
+    sources = kinds.count("AWS::Lambda::EventSourceMapping")
     schedules = [properties for event, properties in events if event["Type"] == "Schedule"]
     runs = len(schedules) * MINUTES
     queries = sweep_queries()

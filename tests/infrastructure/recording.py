@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 REGION = "us-east-1"
+# What Lambda itself does with the role of a function that a queue feeds.
+TAKEN_FROM = {"refresh_tokens": "RefreshQueue", "send_webhook": "WebhookQueue"}
+TAKING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 QUEUES = {"RefreshQueue": "refresh", "WebhookQueue": "webhook", "WebhookDeadLetters": "dead"}
 TABLES = {f"{name.capitalize()}Table": name for name in TABLE_NAMES}
 LAMBDA = SimpleNamespace(
@@ -73,9 +76,13 @@ class Recorder:
     def _needed(self, service: str, operation: str, params: Mapping[str, Any]) -> set[Permission]:
         if service == "dynamodb":
             return set(self._on_tables(operation, params))
+        if service == "kms" and operation == "ReEncrypt":
+            return {
+                Permission("kms:ReEncryptFrom", "VaultKey", purpose_of(params, "Source")),
+                Permission("kms:ReEncryptTo", "VaultKey", purpose_of(params, "Destination")),
+            }
         if service == "kms":
-            purpose = params["EncryptionContext"]["keystow:purpose"]
-            return {Permission(f"kms:{operation}", "VaultKey", purpose)}
+            return {Permission(f"kms:{operation}", "VaultKey", purpose_of(params))}
         if service == "sqs":
             queue = self.places[params["QueueUrl"]]
             return {Permission("sqs:SendMessage", queue)}
@@ -99,6 +106,11 @@ class Recorder:
             index = params.get("IndexName")
             resource = f"{table}/index/{index}" if index else table
             yield Permission(f"dynamodb:{operation}", resource)
+
+
+def purpose_of(params: Mapping[str, Any], side: str = "") -> str:
+    """What the encryption context of a call says it is for."""
+    return str(params[f"{side}EncryptionContext"]["keystow:purpose"])
 
 
 @dataclass
@@ -136,6 +148,8 @@ class Deployed:
 
     def deliver(self, folder: str, bodies: list[str]) -> Any:
         """Invoke a function with messages of its queue."""
+        taking = {Permission(action, TAKEN_FROM[folder]) for action in TAKING}
+        self.recorder.used.setdefault(folder, set()).update(taking)
         records = [{"messageId": str(at), "body": body} for at, body in enumerate(bodies)]
         return self.run(folder, {"Records": records})
 

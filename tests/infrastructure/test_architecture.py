@@ -38,7 +38,7 @@ LEVELS = (
         "aws",
         "log",
     }
-    | {"validation", "context"},
+    | {"paging", "validation", "context"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 # Puts the parts together, each when it is first asked for; it may import any part, but lazily.

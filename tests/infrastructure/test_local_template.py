@@ -37,13 +37,17 @@ def test_roles_tables_and_queues_are_the_deployed_ones() -> None:
 
 
 def test_schedules_and_queues_still_start_functions() -> None:
-    made = local()["Resources"]["RefreshTokensFunction"]["Properties"]["Events"]
-    assert {event["Type"] for event in made.values()} == {"Schedule", "SQS"}
+    made = local()["Resources"]
+    events = made["RefreshTokensFunction"]["Properties"]["Events"]
+    assert {event["Type"] for event in events.values()} == {"Schedule"}
+    assert made["RefreshQueueMapping"]["Properties"]["EventSourceArn"] == {
+        "Fn::GetAtt": ["RefreshQueue", "Arn"]
+    }
 
 
 def test_numbers_given_as_parameters_are_numbers() -> None:
-    events = local()["Resources"]["RefreshTokensFunction"]["Properties"]["Events"]
-    assert events["Queued"]["Properties"]["ScalingConfig"] == {"MaximumConcurrency": 5}
+    mapping = local()["Resources"]["RefreshQueueMapping"]["Properties"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
 
 
 def test_the_template_itself_is_not_changed() -> None:

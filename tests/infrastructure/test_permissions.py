@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 TEMPLATE = load(Path(__file__).parents[2] / "template.yaml")
-ROT, KEY, CC, BASIC, OPEN = "rot", "key", "cc", "basic", "open"
+ROT, KEY, CC, BASIC, OPEN, TRIED = "rot", "key", "cc", "basic", "open", "tried"
 HOOK = "https://hooks.example.com/keystow"
 
 
@@ -29,6 +29,10 @@ HOOK = "https://hooks.example.com/keystow"
 
 def resource_of(value: Any) -> str:
     """The logical id that a statement's resource names, with the index of a table."""
+    if "Fn::If" in value:
+        # A KMS key of the owner's own may be used for what the stack's own may.
+        assert value == {"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]}
+        return "VaultKey"
     if "Fn::GetAtt" in value:
         return str(value["Fn::GetAtt"][0])
     text = value["Fn::Sub"]
@@ -91,7 +95,9 @@ class Scenario:
             self.popup,
             self.connections,
             self.refreshes,
+            self.checks,
             self.sockets,
+            self.rewrapping,
             self.removals,
         ):
             step()
@@ -306,6 +312,8 @@ class Scenario:
             place = self.imported(f"{name}-dead")
             self.server.fault = lambda _number: answer(400, {"error": "invalid_grant"})
             way(place)
+            self.server.fault = lambda _number: answer(429, {}, {"retry-after": "60"})
+            way(self.imported(f"{name}-busy"))
             self.server.fault = lambda _number: answer(503, {})
             ill = self.imported(f"{name}-ill")
             way(ill)
@@ -316,6 +324,33 @@ class Scenario:
             self.lost_lease(way, self.imported(f"{name}-late"), f"{name}-late")
 
         self.deleted_meanwhile(self.imported("gone"))
+
+    def checks(self) -> None:
+        """A key that its provider takes for a while."""
+        tried = {
+            **{name: DEFINITION[name] for name in ("display_name", "categories", "docs")},
+            "auth_mode": "API_KEY",
+            "proxy": {
+                "base_url": "https://rotating.example",
+                "verification": {"endpoints": ["/token"]},
+            },
+        }
+        self.ok("PUT", "/providers/tried", tried)
+        self.ok("POST", "/integrations", {"provider": "tried", "unique_key": TRIED})
+        self.server.fault = lambda _number: answer(200, {})
+        body = {
+            "provider_config_key": TRIED,
+            "connection_id": "tried",
+            "credentials": {"type": "API_KEY", "apiKey": "k" * 20},
+        }
+        self.ok("POST", "/connections", body)
+        for status in (200, 401, 200):
+            self.server.fault = lambda _number, status=status: answer(status, {})  # type: ignore[misc]
+            asked = len(self.server.requests)
+            self.running.clock.advance(2 * 86_400)
+            self.by_queue("")
+            assert len(self.server.requests) > asked
+        self.server.fault = None
 
     def by_reader(self, place: str) -> None:
         found = self.app.get(f"{place}&force_refresh=true")
@@ -415,6 +450,17 @@ class Scenario:
         assert dead
         run.deliver("send_webhook", dead[-1:])
         run.egress = server
+        self.afterwards()
+
+    def afterwards(self) -> None:
+        """What people ask when something went wrong, and what they do about it."""
+        for path in ("/webhook-deliveries", "/activity"):
+            listed = self.ok("GET", f"{path}?limit=2")
+            self.ok("GET", f"{path}?cursor={listed['next_cursor']}")
+            self.ok("GET", f"{path}/{listed['data'][0]['id']}")
+            self.refused("GET", f"{path}/nope")
+        (failed, *_) = self.ok("GET", "/webhook-deliveries?state=failed")["data"]
+        self.ok("POST", f"/webhook-deliveries/{failed['id']}/replay")
 
     def sockets(self) -> None:
         client_id = self.socket()
@@ -425,11 +471,16 @@ class Scenario:
             self.running.run("browser_socket", {"requestContext": context})
         self.ok_page("/ui/connect/")
 
+    def rewrapping(self) -> None:
+        first = self.running.run("rewrap_data_keys", {})
+        assert first["rewrapped"] > 0
+        assert self.running.run("rewrap_data_keys", {"since": first["since"]})["rewrapped"] == 0
+
     def ok_page(self, path: str) -> None:
         assert self.app.get(path, key=None).status == 200
 
     def removals(self) -> None:
-        for unique_key in (ROT, KEY, OPEN, BASIC, CC):
+        for unique_key in (ROT, KEY, OPEN, BASIC, CC, TRIED):
             self.ok("DELETE", f"/integrations/{unique_key}")
         self.ok("DELETE", "/providers/rotating")
 

@@ -31,15 +31,6 @@ def as_list(value: object) -> list:
     return value if isinstance(value, list) else [value]
 
 
-def queue_of(properties: dict) -> list[tuple[str, dict]]:
-    """The (queue, event properties) of a function's queues."""
-    return [
-        (event["Properties"]["Queue"]["Fn::GetAtt"][0], event["Properties"])
-        for event in (properties.get("Events") or {}).values()
-        if event["Type"] == "SQS"
-    ]
-
-
 def dead_letter_queues() -> dict[str, str]:
     """Queue -> its dead-letter queue."""
     return {
@@ -51,15 +42,15 @@ def dead_letter_queues() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", [*of_type("AWS::DynamoDB::Table"), "VaultKey"])
 def test_what_holds_data_outlives_the_stack(name: str) -> None:
-    assert RESOURCES[name]["DeletionPolicy"] == "Retain"
+    # What a creation made that failed holds nothing, and would cost money under no name.
+    assert RESOURCES[name]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
 
 
 @pytest.mark.parametrize("name", of_type("AWS::DynamoDB::Table"))
-def test_a_table_is_on_demand_encrypted_and_can_be_restored_to_any_second(name: str) -> None:
+def test_a_table_is_on_demand_and_can_be_restored_to_any_second(name: str) -> None:
     properties = RESOURCES[name]["Properties"]
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
-    assert properties["SSESpecification"] == {"SSEEnabled": True}
     restore = properties["PointInTimeRecoverySpecification"]
     assert restore == {"PointInTimeRecoveryEnabled": True}
     assert "TableName" not in properties, "a fixed name forbids a second stack and a replacement"
@@ -185,15 +176,63 @@ def test_no_route_leads_to_the_first_keys() -> None:
     assert "Events" not in FUNCTIONS["BootstrapKeysFunction"]
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", of_type("AWS::Lambda::EventSourceMapping"))
 def test_a_message_stays_hidden_six_times_as_long_as_its_function_may_run(name: str) -> None:
-    for queue, event in queue_of(FUNCTIONS[name]):
-        timeout = FUNCTIONS[name].get("Timeout", GLOBALS["Timeout"])
-        properties = RESOURCES[queue]["Properties"]
-        assert properties["VisibilityTimeout"] >= 6 * timeout
-        assert properties["RedrivePolicy"]["maxReceiveCount"] >= 5
-        assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        assert "MaximumConcurrency" in event["ScalingConfig"]
+    mapping = RESOURCES[name]["Properties"]
+    function = FUNCTIONS[mapping["FunctionName"]["Ref"]]
+    queue = RESOURCES[mapping["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * function.get("Timeout", GLOBALS["Timeout"])
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert "MaximumConcurrency" in mapping["ScalingConfig"]
+
+
+def test_every_queue_with_dead_letters_feeds_a_function() -> None:
+    fed = {
+        mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]
+        for mapping in of_type("AWS::Lambda::EventSourceMapping").values()
+    }
+    assert fed == set(dead_letter_queues())
+
+
+def test_sam_gives_no_role_more_than_stands_here() -> None:
+    # An event of these kinds brings a policy of AWS's on every queue, table or stream.
+    for name, properties in FUNCTIONS.items():
+        kinds = {event["Type"] for event in (properties.get("Events") or {}).values()}
+        assert kinds <= {"HttpApi", "Schedule"}, name
+
+
+def test_workers_leave_most_of_a_new_accounts_ten_functions_to_reads() -> None:
+    workers = ("RefreshConcurrency", "WebhookConcurrency")
+    assert sum(TEMPLATE["Parameters"][name]["Default"] for name in workers) <= 4
+
+
+def test_a_credential_may_come_back_over_the_queue_until_the_table_takes_it() -> None:
+    assert FUNCTIONS["RefreshTokensFunction"]["RecursiveLoop"] == "Allow"
+
+
+def test_a_schedule_that_stands_still_is_noticed() -> None:
+    silent = {
+        alarm["Properties"]["Dimensions"][0]["Value"]["Ref"]
+        for alarm in of_type("AWS::CloudWatch::Alarm").values()
+        if alarm["Properties"]["TreatMissingData"] == "breaching"
+    }
+    scheduled = {
+        name
+        for name, properties in FUNCTIONS.items()
+        for event in (properties.get("Events") or {}).values()
+        if event["Type"] == "Schedule"
+    }
+    assert silent == scheduled
+
+
+def test_the_log_level_is_the_same_for_lambda_and_for_us() -> None:
+    # Powertools takes Lambda's level before ours.
+    assert GLOBALS["LoggingConfig"]["ApplicationLogLevel"] == {"Ref": "LogLevel"}
+    assert GLOBALS["Environment"]["Variables"]["KEYSTOW_LOG_LEVEL"] == {"Ref": "LogLevel"}
+    # Those that both Lambda and Python know.
+    levels = TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"]
+    assert levels == ["DEBUG", "INFO", "WARN", "ERROR"]
 
 
 def test_an_api_function_ends_before_api_gateway_gives_up() -> None:
