@@ -101,7 +101,7 @@ def run() -> Reading:
             for item in rows
         ],
         "keys": {
-            base64.b64encode(wrapped).decode(): base64.b64encode(plain).decode()
+            base64.b64encode(wrapped.blob).decode(): base64.b64encode(plain).decode()
             for wrapped, (plain, _context) in world.ctx.kms._keys.items()  # noqa: SLF001
         },
     }

@@ -53,6 +53,15 @@ def test_several_are_changed_together(world: World) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ids", "issue"),
+    [([], "too_small"), ([f"c{n}" for n in range(91)], "too_big"), ([1], "invalid_union")],
+)
+def test_no_connections_and_too_many_are_told_apart(world: World, ids: Any, issue: str) -> None:
+    refused = change(world, "POST", ids, {"a": 1})
+    assert (refused.status, refused.issues) == (400, [(issue, ["connection_id"])])
+
+
 @pytest.mark.parametrize("verb", ["POST", "PATCH"])
 def test_one_unknown_connection_leaves_all_of_them_as_they_were(world: World, verb: str) -> None:
     refused = change(world, verb, ["c1", "nope", "c2"], {"a": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from keystow.connections import listing
 from tests.integration.connections.world import World
 
 
@@ -141,3 +142,30 @@ def test_a_renamed_integration_is_listed_by_its_new_key() -> None:
     (found,) = world.page(integrationId="new")["connections"]
     assert found["provider_config_key"] == "new"
     assert world.listed(integrationId="pat") == []
+
+
+@pytest.mark.parametrize("integrations", [",", "%2C%2C"])
+def test_a_filter_that_names_no_integration_does_not_list_all(
+    world: World, integrations: str
+) -> None:
+    refused = world.app.get(f"/connections?integrationId={integrations}")
+    assert (refused.status, refused.issues) == (400, [("too_small", ["integrationId"])])
+    assert world.listed(integrationId=",pat,") == ["alpha", "c3", "c1"]
+
+
+def test_an_answer_too_large_for_its_page_is_refused_lest_the_next_one_skips(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "ANSWER_BYTES", 1)
+    for query in ("limit=2", "limit=2&page=1", "page=0"):
+        refused = world.app.get(f"/connections?{query}")
+        assert (refused.status, refused.issues) == (400, [("too_big", ["limit"])])
+    assert world.listed(limit=1, page=1) == ["c3"]
+    seen: list[str] = []
+    page = world.page()
+    while True:
+        seen += [each["connection_id"] for each in page["connections"]]
+        if "next_cursor" not in page:
+            break
+        page = world.page(limit=2, cursor=page["next_cursor"])
+    assert seen == ["alpha", "c3", "c2", "c1"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from keystow.clock import iso
 from keystow.environments import keys
+from keystow.records.connection import StoredSecret
+from keystow.refresh import worker
+from keystow.store import tables
 from tests.app import App, Result
 from tests.authorization_server import DEFINITION, AuthorizationServer
 from tests.support import Seeded, make_context, seed_environment
@@ -49,6 +54,58 @@ class World:
         path = f"/connections/{quote(connection_id)}?provider_config_key={integration}{query}"
         return self.app.get(path, **options)
 
+    def rotating(self, connection_id: str, *, expires_in: float, key: str = "rot") -> None:
+        """Import a connection of a provider that rotates refresh tokens."""
+        credentials = {
+            "type": "OAUTH2",
+            "access_token": "at-0",
+            "refresh_token": "rt-0",
+            "expires_at": iso(self.ctx.clock.now() + expires_in),
+        }
+        body = {
+            "provider_config_key": key,
+            "connection_id": connection_id,
+            "credentials": credentials,
+        }
+        made = self.app.post("/connections", body)
+        assert made.status == 201, made.body
+
+    def pk(self, connection_id: str = "c1") -> str:
+        """Return the partition of a connection of this environment."""
+        items = self.ctx.store.everything()[tables.CONNECTIONS]
+        return str(
+            next(
+                item["pk"]
+                for item in items
+                if item["sk"] == tables.CONNECTION_SECRET
+                and item["pk"].startswith(f"{self.environment}#")
+                and item["pk"].endswith(f"#{connection_id}")
+            )
+        )
+
+    def secret(self, connection_id: str = "c1") -> StoredSecret:
+        """Return the sealed credential as it is stored."""
+        page = self.ctx.store.query(
+            tables.CONNECTIONS, self.pk(connection_id), prefix=tables.CONNECTION_SECRET
+        )
+        return StoredSecret.from_item(page.items[0])
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events that tell of failed and recovered refreshes."""
+        return [
+            item
+            for item in self.ctx.store.everything()[tables.EVENTS]
+            if item["sk"] == "event" and '"operation":"refresh"' in item["body"]
+        ]
+
+    def work(self) -> list[str]:
+        """Let one worker take all that is on the refresh queue; return what must come again."""
+        messages = self.ctx.queues.take_refreshes()
+        return worker.handle(
+            self.ctx,
+            [(str(n), json.dumps(body)) for n, (body, _) in enumerate(messages)],
+        )
+
     def listed(self, **query: Any) -> list[str]:
         return [each["connection_id"] for each in self.page(**query)["connections"]]
 
@@ -62,3 +119,18 @@ class World:
         _key, text, writes = keys.new_key(self.ctx, self.environment, "scoped", scopes)
         self.ctx.store.transact(list(writes))
         return str(text.reveal())
+
+
+class Refreshing(World):
+    """A world with one connection, ``c1``, whose token expires in so many seconds."""
+
+    def __init__(self, *, expires_in: float = -60, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.rotating("c1", expires_in=expires_in)
+
+    def read(self, query: str = "", connection_id: str = "c1") -> Result:  # type: ignore[override]
+        path = f"/connections/{connection_id}?provider_config_key=rot&refresh_token=true"
+        return self.app.get(path + query)
+
+    def token(self, connection_id: str = "c1") -> str:
+        return str(self.read(connection_id=connection_id).json()["credentials"]["access_token"])

@@ -35,6 +35,14 @@ def test_a_beacon_of_the_connect_ui_may_carry_credentials_from_there_only():
     assert headers["access-control-max-age"] == "36000"
 
 
+def test_monitors_may_ask_with_head():
+    for path in ("/health", "/ready"):
+        answer = ask("HEAD", path)
+        assert (answer.status, answer.body) == (200, None)
+    assert ask("HEAD", "/nope").status == 404
+    assert ask("POST", "/health").status == 404
+
+
 def test_health_and_readiness():
     assert ask("GET", "/health", "GET /health").body == {"result": "ok"}
     assert ask("GET", "/ready", "GET /ready").status == 200
@@ -46,4 +54,5 @@ def test_health_and_readiness():
     ctx = make_context(store=Away())
     answer = ask("GET", "/ready", "GET /ready", ctx)
     assert (answer.status, answer.code) == (503, "temporarily_unavailable")
+    assert ask("HEAD", "/ready", ctx=ctx).status == 503
     assert ask("GET", "/health", "GET /health", ctx).status == 200

@@ -9,6 +9,7 @@ import pytest
 
 from keystow.environments import bootstrap, keys, removal, service
 from keystow.records.environment import Environment
+from keystow.refresh import throttle
 from keystow.store import Put, tables
 from keystow.vault import Purpose, VaultError
 from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
@@ -305,6 +306,7 @@ def test_a_deleted_environment_cannot_be_opened_ever_again(api, monkeypatch, tmp
         place = tables.connection(environment.id, "i", f"c{n}")
         item = {"environment": environment.id, "created": f"{n}", "end_user": "person@example.com"}
         api.ctx.store.put(Put(place, item))
+    throttle.note(api.ctx, environment.id, "tokens.example", "c", 60)
     assert api.send("DELETE", f"/environments/{number}", key=api.account).status == 204
     assert api.send("GET", "/environment-variables", key=secret).status == 401
     cold = make_context(store=api.ctx.store, kms=api.ctx.kms, clock=api.ctx.clock)

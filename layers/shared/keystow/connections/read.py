@@ -259,6 +259,9 @@ class _Reading:
             self.secret = outcome.secret
             self.connection = replace(self.connection, auth_error=None)
             return True
+        if outcome.state == "paused":
+            self._serve_or_refuse(424, outcome.until)
+            return True
         self._reload()
         if outcome.state != "failed":
             return False
@@ -301,8 +304,12 @@ class _Reading:
             headers={"retry-after": str(min(65, max(1, (left + 999) // 1000)))},
         )
 
-    def _serve_or_refuse(self, status: int) -> None:
+    def _serve_or_refuse(self, status: int, paused_until: int | None = None) -> None:
         """Let a valid token pass for whoever did not refuse it; else tell what failed.
+
+        Args:
+            status: of the answer.
+            paused_until: the provider's host is left alone until then; nothing was tried.
 
         Raises:
             ApiError: 400 or 424 ``invalid_credentials``, or 503 while the fate of a request is
@@ -321,6 +328,14 @@ class _Reading:
         if failure is not None and connection.auth_error is None:
             connection = replace(connection, auth_error=AuthError(failure.log_id, failure.at))
         told = f" It said: {failure.description}" if failure and failure.description else ""
+        headers = {}
+        if paused_until is not None:
+            told = " It has asked for fewer requests."
+        elif failure is not None and failure.kind == "throttled":
+            paused_until = failure.next_at
+        if paused_until is not None:
+            seconds = (paused_until - self._now() + 999) // 1000
+            headers["retry-after"] = str(max(1, seconds))
         shown = views.full(
             connection,
             self._integration.unique_key,
@@ -333,6 +348,7 @@ class _Reading:
             f"The provider did not renew the credential.{told}",
             status=status,
             payload={"connection": shown},
+            headers=headers,
         )
 
 

@@ -91,6 +91,6 @@ def _remove_connections(ctx: Context, environment: Environment, batches: int) ->
 
 
 def _remove_registry_rows(ctx: Context, environment: Environment) -> None:
-    for prefix in ("integration", "removed_integration#", "provider#"):
+    for prefix in ("integration", "removed_integration#", "provider#", "throttle#"):
         for item in pages(ctx.store, tables.REGISTRY, environment.id, prefix=prefix):
             ctx.store.delete(Key(tables.REGISTRY, environment.id, item["sk"]))

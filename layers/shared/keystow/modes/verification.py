@@ -1,20 +1,60 @@
-"""Trying a typed-in credential once before it is stored (contract 11.1)."""
+"""Trying a typed-in credential: once before it is stored (contract 11.1), and then once a day."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from keystow.clock import iso
 from keystow.errors import ApiError
 from keystow.ids import uuid4
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.records.connection import Sealed
 
 # For all endpoints together: the function that asks has 29 s.
 DEADLINE_SECONDS = 12.0
+# What can be asked about with the credential as it is; TBA would need a signature for each request.
+_CHECKED: Final = frozenset({"API_KEY", "BASIC"})
+_REFUSALS: Final = frozenset({401, 403})
+
+Verdict = Literal["accepted", "refused", "unclear"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a provider thinks of a credential.
+
+    ``accepted``: an endpoint answered 2xx. ``refused``: every endpoint was asked, and each answered
+    401 or 403. ``unclear``: anything else, from which nothing follows.
+    """
+
+    verdict: Verdict
+    status: int | None = None  # of the last answer
+    retry_after: float | None = None  # seconds, where the last answer asked for them
+
+
+def can_check(provider: Provider, credential_type: str) -> bool:
+    """Return whether a stored credential of this type can be tried at this provider."""
+    return credential_type in _CHECKED and bool(provider.proxy.get("verification"))
+
+
+def checked_host(provider: Provider, config: Mapping[str, Any]) -> str | None:
+    """Return the host that is asked about a connection's credential, None when it is not known."""
+    from keystow.catalog.errors import InterpolationError
+    from keystow.catalog.interpolate import make_url
+
+    verification = provider.proxy.get("verification") or {}
+    template = verification.get("base_url_override") or provider.proxy.get("base_url") or ""
+    try:
+        return urlsplit(make_url(str(template), config)).netloc.lower() or None
+    except (InterpolationError, ValueError):
+        return None
 
 
 def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
@@ -29,17 +69,33 @@ def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
     if not provider.proxy.get("verification"):
         return False
     from keystow.catalog.errors import CatalogueError
+
+    try:
+        asked = ask(ctx, provider, sealed)
+    except CatalogueError as error:
+        raise _refused("What was typed in does not fit this provider") from error
+    if asked.verdict != "accepted":
+        raise _refused("The provider did not accept these credentials; check them and try again")
+    return True
+
+
+def ask(ctx: Context, provider: Provider, sealed: Sealed) -> Asked:
+    """Ask one endpoint of the entry after the other until one takes the credential.
+
+    Raises:
+        CatalogueError: credential or config do not make up the requests; nothing was sent.
+    """
     from keystow.catalog.proxy_request import verification_requests
     from keystow.egress.errors import EgressError
+    from keystow.oauth.errors import retry_after
 
     credentials: dict[str, Any] = sealed.credentials.reveal()
     config = sealed.connection_config.reveal()
     now = iso(ctx.clock.now())
-    try:
-        requests = verification_requests(provider, credentials, config, now, uuid4(ctx.random))
-    except CatalogueError as error:
-        raise _refused("What was typed in does not fit this provider") from error
+    requests = verification_requests(provider, credentials, config, now, uuid4(ctx.random))
     until = ctx.clock.now() + DEADLINE_SECONDS
+    refusals = 0
+    status = wait = None
     for request in requests:
         left = until - ctx.clock.now()
         if left <= 0:
@@ -55,9 +111,12 @@ def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
             )
         except EgressError:
             continue
-        if 200 <= answer.status < 300:  # noqa: PLR2004 - RFC 9110 section 15.3
-            return True
-    raise _refused("The provider did not accept these credentials; check them and try again")
+        status, wait = answer.status, retry_after(answer.headers, ctx.clock.now())
+        if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110 section 15.3
+            return Asked("accepted", status)
+        refusals += status in _REFUSALS
+    verdict: Verdict = "refused" if requests and refusals == len(requests) else "unclear"
+    return Asked(verdict, status, wait)
 
 
 def _refused(message: str) -> ApiError:

@@ -39,6 +39,8 @@ PATIENCE_SECONDS: Final = 3.0
 QUEUE_DELAY_SECONDS: Final = 30
 # The type of a failed refresh in webhooks, as clients know it (contract 12.2).
 ERROR_TYPE: Final = "refresh_token_external_error"
+# Of a key or password that the daily check found refused.
+CHECK_ERROR_TYPE: Final = "connection_test_failed"
 
 State = Literal["stored", "queued", "overtaken", "replaced", "deleted"]
 
@@ -109,11 +111,11 @@ def store_failure(
     provider: Provider | None,
     integration: Integration | None,
 ) -> Result:
-    """Store a failed attempt; without the table, the lease runs out by itself."""
+    """Store a failed attempt, or a check; without the table, the lease runs out by itself."""
     try:
         return _persist(ctx, before, after, provider, integration)
     except (StoreUnavailable, TransactionConflict):
-        logger.warning("failure not recorded", extra={"connection": after.connection_id})
+        logger.warning("outcome not recorded", extra={"connection": after.connection_id})
         return Result("stored", after)
 
 
@@ -223,6 +225,7 @@ def _event(
     if provider is None:
         provider = providers.find(ctx, description.environment, description.provider)
     failure = after.failure
+    error_type = ERROR_TYPE if after.refreshable else CHECK_ERROR_TYPE
     return outbox.plan(
         ctx,
         outbox.AuthEvent(
@@ -233,7 +236,7 @@ def _event(
             connection_id=description.connection_id,
             operation="refresh",
             success=failure is None,
-            error=None if failure is None else (ERROR_TYPE, failure.description),
+            error=None if failure is None else (error_type, failure.description),
             end_user=None,
             tags=description.tags,
             webhook_url_override=description.webhook_url_override,

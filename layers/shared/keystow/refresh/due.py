@@ -49,6 +49,12 @@ def next_due(
     return due
 
 
+def next_check(now: int, random: Randomness) -> int:
+    """Return when a credential that cannot be renewed should be tried again: in a day, ± 5 %."""
+    share = int.from_bytes(random.bytes(2)) / 0xFFFF
+    return now + int(DAY_MS * (1 + JITTER * (2 * share - 1)))
+
+
 def shard_of(connection_id: str) -> str:
     """Return the shard of the due index in which a connection stands."""
     return f"due-{zlib.crc32(connection_id.encode()) % DUE_SHARDS:02d}"

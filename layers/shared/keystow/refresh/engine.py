@@ -17,7 +17,7 @@ from keystow.log import logger
 from keystow.modes import mode_of, revocation
 from keystow.oauth.errors import ConfigurationError, TokenError
 from keystow.records.connection import Sealed, StoredSecret
-from keystow.refresh import commit, journal, lease
+from keystow.refresh import commit, journal, lease, throttle
 from keystow.refresh.due import next_due
 from keystow.refresh.failures import failure_of
 from keystow.refresh.lease import Claimed
@@ -37,7 +37,7 @@ SECOND_WITHIN_MS: Final = 8_000
 # An item holds 400 KB; the index and everything else of it want some.
 LARGEST_BYTES: Final = 250_000
 
-State = Literal["refreshed", "busy", "failed", "changed", "gone"]
+State = Literal["refreshed", "busy", "failed", "changed", "gone", "paused"]
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,13 @@ class Outcome:
 
     ``refreshed``: by us, just now. ``changed``: somebody else wrote a newer credential. ``busy``:
     somebody else holds the lease. ``failed``: the provider gave none; ``secret.failure`` tells
-    why. ``gone``: the connection was deleted (``secret`` is None).
+    why. ``gone``: the connection was deleted (``secret`` is None). ``paused``: the provider's host
+    has asked for patience, nothing was sent; ``until`` (milliseconds since the epoch) says when.
     """
 
     state: State
     secret: StoredSecret | None
+    until: int | None = None
 
 
 class TooLate(Exception):  # noqa: N818 - an outcome, not a fault
@@ -72,6 +74,9 @@ def refresh(
         StoreUnavailable, VaultUnavailable, TooLate: before anything was sent; nothing has changed.
         VaultError: the credential does not open.
     """
+    paused = throttle.paused_until(ctx, secret.environment, secret.host)
+    if paused is not None:
+        return Outcome("paused", secret, paused)
     # Whatever may be missing is missed before the lease is taken and anything is sent: the data key
     # for the answer above all, since a rotated token must not be lost because KMS does not answer.
     ctx.vault.warm(Purpose.CREDENTIAL, secret.environment)
@@ -85,6 +90,10 @@ def refresh(
     sealed = secret.unseal(ctx.vault)
     if ctx.clock.now() >= until:
         raise TooLate
+    # Others may have heard of a pause meanwhile; a look into memory.
+    paused = throttle.paused_until(ctx, secret.environment, secret.host)
+    if paused is not None:
+        return Outcome("paused", secret, paused)
 
     claimed = lease.claim(ctx, secret, forced=forced)
     if not isinstance(claimed, Claimed):
@@ -164,7 +173,9 @@ class _Attempt:
             failure=None,
             write_id=ids.short_id(self.ctx.random),
         ).resealed(self.ctx.vault, renewed.sealed.within(LARGEST_BYTES))
-        return self._settle(commit.store(self.ctx, self.mine, after), renewed)
+        outcome = self._settle(commit.store(self.ctx, self.mine, after), renewed)
+        throttle.worked(self.ctx, self.mine.environment, self.mine.host)
+        return outcome
 
     def _life_days(self) -> int | None:
         return self.provider.refresh_token_life_days if self.provider else None
@@ -191,6 +202,9 @@ class _Attempt:
             if isinstance(second, Outcome):
                 return second
             error = second or error
+        if error.kind == "throttled":
+            mine = self.mine
+            throttle.note(self.ctx, mine.environment, mine.host, mine.key.pk, error.retry_after)
         now = int(self.ctx.clock.now() * 1000)
         log_id = activity.record(
             self.ctx,

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 TRANSIENT_FIRST_MS: Final = 15_000
 LONGEST_MS: Final = 6 * 3_600_000
+# That a provider asks for more is not heard.
+MOST_PATIENCE_MS: Final = 24 * 3_600_000
 # A claim needs the lease to be over by 5 s of skew, and the queue may deliver 10 s early.
 AFTER_LEASE_MS: Final = 20_000
 CONFIGURATION_FIRST_MS: Final = 600_000
@@ -58,7 +60,7 @@ def failure_of(
         description=error.description[:300],
         at=now,
         attempts=attempts,
-        next_at=now + min(wait, LONGEST_MS * 4),
+        next_at=now + min(wait, MOST_PATIENCE_MS),
         log_id=log_id,
         revision=revision,
     )

@@ -1,16 +1,24 @@
-"""The refresh queue: connections to refresh, and commits that the table did not take at first."""
+"""The refresh queue: connections to refresh or check, and commits the table did not take."""
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.log import logger
 from keystow.records.connection import StoredSecret
-from keystow.refresh import commit, engine
+from keystow.refresh import checks, commit, engine, lease, throttle
 from keystow.refresh.due import READ_MARGIN_MS
-from keystow.store import StoreUnavailable, TransactionConflict, tables
+from keystow.refresh.sweep import QUEUED_FOR_MS
+from keystow.store import (
+    ConditionFailed,
+    StoreUnavailable,
+    TransactionConflict,
+    Update,
+    tables,
+)
 from keystow.store.operations import Key
 from keystow.vault import VaultError, VaultUnavailable
 
@@ -80,7 +88,12 @@ def _refresh(ctx: Context, entry: dict[str, str], until: float) -> None:
     if secret.generation != entry["generation"] or not _wanted(ctx, secret):
         return
     try:
-        engine.refresh(ctx, secret, until=until)
+        if not secret.refreshable:
+            checks.check(ctx, secret, until=until)
+            return
+        outcome = engine.refresh(ctx, secret, until=until)
+        if outcome.until is not None:
+            _put_off(ctx, secret, outcome.until)
     except (StoreUnavailable, TransactionConflict, VaultUnavailable, engine.TooLate) as error:
         raise Postponed from error
     except VaultError:
@@ -89,9 +102,10 @@ def _refresh(ctx: Context, entry: dict[str, str], until: float) -> None:
 
 def _wanted(ctx: Context, secret: StoredSecret) -> bool:
     """Return whether a refresh is still needed: the message may be late, or a duplicate."""
-    if not secret.refreshable:
-        return False
     now = int(ctx.clock.now() * 1000)
+    if not secret.refreshable:
+        # The sweep has moved what it queued; what is due later than that was checked since.
+        return secret.due_at is not None and secret.due_at <= now + QUEUED_FOR_MS + READ_MARGIN_MS
     if secret.failure is not None:
         return secret.failure.kind != "terminal" and secret.failure.next_at <= now + READ_MARGIN_MS
     if secret.expires_at is None:
@@ -99,6 +113,18 @@ def _wanted(ctx: Context, secret: StoredSecret) -> bool:
     # Two thirds of its life are still ahead: somebody has just refreshed it.
     life = secret.expires_at - secret.issued_at
     return now - secret.issued_at > life / 3 or life <= 0
+
+
+def _put_off(ctx: Context, secret: StoredSecret, until: int) -> None:
+    """Let a connection come due when its host is to be asked again; it has not failed."""
+    if secret.due_at is None:
+        return
+    due = throttle.resume_at(until, int(ctx.clock.now() * 1000), ctx.random)
+    # Without the table it comes due where the sweep has put it.
+    with suppress(ConditionFailed, StoreUnavailable):
+        ctx.store.update(
+            Update(secret.key, set={"due_at": due}, condition=lease.still_mine(secret))
+        )
 
 
 def _commit(ctx: Context, body: dict[str, Any]) -> None:

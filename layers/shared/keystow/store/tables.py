@@ -42,7 +42,7 @@ TABLES: dict[str, Table] = {
         },
         expires=True,
     ),
-    REGISTRY: Table(),
+    REGISTRY: Table(expires=True),
     SESSIONS: Table(expires=True),
     EVENTS: Table(
         {
@@ -59,6 +59,7 @@ DUE_SHARDS = 16
 CONNECTION = "connection"
 CONNECTION_SECRET = "connection#secret"  # noqa: S105 - the name of an item
 SETTINGS = "settings"
+EVENT = "event"
 
 
 def connection_pk(environment: str, integration: str, connection_id: str) -> str:
@@ -114,6 +115,11 @@ def data_key(environment: str, data_key_id: str) -> Key:
     return Key(REGISTRY, environment, f"datakey#{data_key_id}")
 
 
+def throttle(environment: str, host: str) -> Key:
+    """Return the key under which it stands until when a token host is left alone."""
+    return Key(REGISTRY, environment, f"throttle#{host}")
+
+
 def api_key_lookup(key_hash: str) -> Key:
     """Return the key under which an API key is found by the hash of its text."""
     return Key(REGISTRY, f"key#{key_hash}", "key")
@@ -146,7 +152,7 @@ def browser_socket(client_id: str) -> Key:
 
 def event(event_id: str) -> Key:
     """Return the key of an event."""
-    return Key(EVENTS, event_id, "event")
+    return Key(EVENTS, event_id, EVENT)
 
 
 def delivery(event_id: str, endpoint: int) -> Key:

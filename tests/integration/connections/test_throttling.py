@@ -1,0 +1,326 @@
+"""A token host that asks for patience gets it from every connection, worker and reader."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from keystow.refresh import sweep, throttle, worker
+from keystow.store import StoreUnavailable
+from tests.app import App, Result
+from tests.authorization_server import DEFINITION, answer
+from tests.integration.connections.world import World
+from tests.support import make_context, moto_store, run_in_parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keystow.egress.client import Answer
+
+HOST = "rotating.example"
+LIFE = 7_200
+DUE = 0.8 * LIFE
+
+
+class Hosts:
+    """Token endpoints of any host; those in ``busy`` answer 429, with this ``Retry-After``."""
+
+    def __init__(self) -> None:
+        self.busy: dict[str, str | None] = {}
+        self.asked: list[str] = []
+        self._lock = threading.Lock()
+
+    def send(self, _method: str, url: str, **_request: Any) -> Answer:
+        host = urlsplit(url).netloc
+        with self._lock:
+            self.asked.append(host)
+            number = len(self.asked)
+        if host in self.busy:
+            patience = self.busy[host]
+            headers: Mapping[str, str] = {} if patience is None else {"retry-after": patience}
+            return answer(429, {}, headers)
+        token = {"access_token": f"at-{number}", "refresh_token": "rt", "expires_in": LIFE}
+        return answer(200, {**token, "token_type": "bearer"})
+
+
+@pytest.fixture
+def hosts() -> Hosts:
+    return Hosts()
+
+
+@pytest.fixture
+def world(hosts: Hosts) -> World:
+    made = World()
+    made.ctx.egress = hosts
+    return made
+
+
+def read(world: World, connection_id: str, query: str = "", app: App | None = None) -> Result:
+    place = f"/connections/{connection_id}?provider_config_key=rot{query}"
+    return (app or world.app).get(place)
+
+
+def elsewhere(world: World) -> App:
+    """The same deployment as another container sees it: nothing remembered."""
+    ctx = make_context(
+        store=world.ctx.store,
+        clock=world.ctx.clock,
+        kms=world.ctx.kms,
+        egress=world.ctx.egress,
+        queues=world.ctx.queues,
+    )
+    return App(ctx, world.seeded.secret_key)
+
+
+def pause_of(world: World) -> float:
+    """How many seconds the host is left alone from now."""
+    until = throttle.paused_until(world.ctx, world.environment, HOST)
+    return 0 if until is None else round(until / 1000 - world.ctx.clock.now(), 3)
+
+
+def test_one_refusal_puts_off_all_connections_of_the_host_until_the_time_is_over(
+    world: World, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "IN_FLIGHT", 3)
+    names = [f"c{number}" for number in range(60)]
+    for name in names:
+        world.rotating(name, expires_in=LIFE)
+    hosts.busy[HOST] = "600"
+    world.ctx.clock.advance(DUE)
+    assert sweep.sweep(world.ctx) == 60
+    assert world.work() == []
+    refused = len(hosts.asked)
+    assert 1 <= refused <= 3, "only what was in flight"
+    secrets = [world.secret(name) for name in names]
+    assert sum(each.failure is not None for each in secrets) == refused, "the others did not fail"
+    over = (world.ctx.clock.now() + 600) * 1000
+    put_off = [each.due_at or 0 for each in secrets if each.failure is None]
+    assert min(put_off) >= over
+    assert max(put_off) - min(put_off) > 300_000, "they come back one after the other"
+
+    world.ctx.clock.advance(530)
+    assert sweep.sweep(world.ctx) == 0
+    hosts.busy.clear()
+    for _minute in range(15):
+        world.ctx.clock.advance(60)
+        sweep.sweep(world.ctx)
+        world.work()
+    assert {world.secret(name).version for name in names} == {2}
+    assert len(hosts.asked) == refused + 60
+
+
+def test_another_host_and_another_environment_are_not_held_up(world: World, hosts: Hosts) -> None:
+    other = {**DEFINITION, "token_url": "https://other.example/token"}
+    assert world.app.put("/providers/other", other).status == 201
+    client = {"type": "OAUTH2", "client_id": "id", "client_secret": "s"}
+    world.integration("other", "other", credentials=client)
+    neighbour = World(of=world, environment="env2")
+    for name in ("c1", "c2"):
+        world.rotating(name, expires_in=-60)
+    world.rotating("c3", expires_in=-60, key="other")
+    neighbour.rotating("c4", expires_in=-60)
+    hosts.busy[HOST] = "600"
+    assert read(world, "c1").status == 400
+    hosts.busy.clear()
+    assert read(world, "c2").status == 424
+    assert world.read("c3", "other").status == 200
+    assert read(neighbour, "c4").status == 200
+    assert hosts.asked == [HOST, "other.example", HOST]
+
+
+def test_a_reader_gets_a_valid_token_and_is_told_to_wait_for_an_expired_one(
+    world: World, hosts: Hosts
+) -> None:
+    world.rotating("over", expires_in=-60)
+    world.rotating("too", expires_in=-60)
+    world.rotating("valid", expires_in=45)
+    hosts.busy[HOST] = "600"
+    first = read(world, "over")
+    assert (first.status, first.code) == (400, "invalid_credentials")
+    assert first.headers["retry-after"] == "600"
+    world.ctx.clock.advance(1)
+    for app in (world.app, elsewhere(world)):
+        served = read(world, "valid", app=app)
+        assert served.status == 200
+        assert served.json()["errors"] == [], "it did not fail"
+        for name, query in (("too", ""), ("too", "&force_refresh=true")):
+            waiting = read(world, name, query, app)
+            assert (waiting.status, waiting.code) == (424, "invalid_credentials")
+            assert waiting.headers["retry-after"] == "599"
+            assert waiting.json()["error"]["payload"]["connection"]["connection_id"] == name
+        assert read(world, "valid", "&force_refresh=true", app).status == 424
+        assert read(world, "over", app=app).headers["retry-after"] == "599"
+    assert len(hosts.asked) == 1
+    assert len(world.events()) == 1, "of the one that was refused"
+    hosts.busy.clear()
+    world.ctx.clock.advance(600)
+    assert read(world, "too").status == 200
+
+
+def test_pauses_double_where_the_host_names_none_and_begin_anew_after_a_success(
+    world: World,
+) -> None:
+    pauses = []
+    for number in range(8):
+        throttle.note(world.ctx, world.environment, HOST, f"c{number}", None)
+        pauses.append(pause_of(world))
+        world.ctx.clock.advance(pauses[-1])
+        assert pause_of(world) == 0
+    assert pauses == [15, 30, 60, 120, 240, 480, 900, 900]
+    throttle.worked(world.ctx, world.environment, HOST)
+    throttle.note(world.ctx, world.environment, HOST, "c1", None)
+    assert pause_of(world) == 15
+
+
+def test_a_token_from_a_host_makes_its_next_pause_short_again(world: World, hosts: Hosts) -> None:
+    for name in ("c1", "c2", "c3"):
+        world.rotating(name, expires_in=-60)
+    hosts.busy[HOST] = None
+    assert read(world, "c1").status == 400
+    world.ctx.clock.advance(15)
+    hosts.busy.clear()
+    assert read(world, "c2").status == 200
+    hosts.busy[HOST] = None
+    assert read(world, "c3").status == 400
+    assert pause_of(world) == 15
+
+
+def test_one_account_that_is_refused_again_and_again_makes_no_pause_longer(world: World) -> None:
+    for _time in range(5):
+        throttle.note(world.ctx, world.environment, HOST, "c1", None)
+        assert pause_of(world) == 15
+        world.ctx.clock.advance(15)
+    throttle.note(world.ctx, world.environment, HOST, "c2", None)
+    assert pause_of(world) == 30
+
+
+def test_a_pause_of_hours_ago_does_not_make_the_next_one_longer(world: World) -> None:
+    throttle.note(world.ctx, world.environment, HOST, "c1", None)
+    world.ctx.clock.advance(2 * 3600)
+    assert pause_of(world) == 0
+    throttle.note(world.ctx, world.environment, HOST, "c2", None)
+    assert pause_of(world) == 15
+
+
+def test_a_hundred_refusals_at_once_are_one(world: World) -> None:
+    run_in_parallel(100, lambda n: throttle.note(world.ctx, world.environment, HOST, f"c{n}", None))
+    assert pause_of(world) == 15
+
+
+def test_one_refusal_speaks_for_the_others_for_an_hour_at_most(world: World) -> None:
+    throttle.note(world.ctx, world.environment, HOST, "c1", 1e9)
+    assert pause_of(world) == 3_600
+
+
+def test_an_answer_that_was_on_its_way_does_not_end_a_pause(world: World) -> None:
+    throttle.note(world.ctx, world.environment, HOST, "c1", 60)
+    throttle.worked(world.ctx, world.environment, HOST)
+    assert pause_of(world) == 60
+    world.ctx.clock.advance(60)
+    throttle.note(world.ctx, world.environment, HOST, "c2", None)
+    assert pause_of(world) == 30, "nor does it make the next one short"
+
+
+def test_the_longer_of_two_pauses_stands(world: World) -> None:
+    other = elsewhere(world).ctx
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    throttle.note(other, world.environment, HOST, "c1", 60)
+    third = elsewhere(world).ctx
+    until = throttle.paused_until(third, world.environment, HOST)
+    assert until == (world.ctx.clock.now() + 600) * 1000
+
+
+def test_a_pause_is_known_to_other_containers_on_dynamodb() -> None:
+    with moto_store() as (store, _client):
+        mine = make_context(store=store)
+        other = make_context(store=store, clock=mine.clock)
+        throttle.note(mine, "env1", HOST, "c1", None)
+        assert throttle.paused_until(other, "env1", HOST) is not None
+        assert throttle.paused_until(other, "env2", HOST) is None
+        mine.clock.sleep(15)
+        assert throttle.paused_until(other, "env1", HOST) is None
+        throttle.worked(other, "env1", HOST)
+        mine.clock.sleep(throttle.READ_AGAIN_SECONDS)
+        throttle.paused_until(mine, "env1", HOST)
+        throttle.note(mine, "env1", HOST, "c2", None)
+        until = throttle.paused_until(mine, "env1", HOST)
+        assert until == int((mine.clock.now() + 15) * 1000), "the success was seen"
+
+
+def test_a_container_looks_once_in_five_seconds_and_only_on_the_way_to_a_refresh(
+    world: World,
+) -> None:
+    looked = watch(world)
+    for name in ("c1", "c2", "c3"):
+        world.rotating(name, expires_in=-60)
+    world.rotating("fresh", expires_in=LIFE)
+    assert read(world, "fresh").status == 200
+    assert looked == []
+    run_in_parallel(3, lambda place: read(world, f"c{place + 1}"))
+    assert len(looked) == 1
+    world.ctx.clock.advance(5)
+    world.rotating("c4", expires_in=-60)
+    assert read(world, "c4").status == 200
+    assert len(looked) == 2
+
+
+def watch(world: World) -> list[str]:
+    """Return a list to which each look at a pause is added."""
+    looked: list[str] = []
+    real = world.ctx.store.get
+
+    def get(key: Any) -> Any:
+        if key.sk.startswith("throttle#"):
+            looked.append(key.sk)
+        return real(key)
+
+    world.ctx.store.get = get
+    return looked
+
+
+def test_a_pause_that_cannot_be_read_stops_no_refresh(world: World) -> None:
+    real = world.ctx.store.get
+
+    def get(key: Any) -> Any:
+        if key.sk.startswith("throttle#"):
+            raise StoreUnavailable("throttled")
+        return real(key)
+
+    world.ctx.store.get = get
+    world.rotating("c1", expires_in=-60)
+    assert read(world, "c1").status == 200
+
+
+def test_a_pause_that_cannot_be_written_is_still_kept_here(world: World, hosts: Hosts) -> None:
+    real = world.ctx.store.put
+
+    def put(operation: Any) -> None:
+        if operation.key.sk.startswith("throttle#"):
+            raise StoreUnavailable("throttled")
+        real(operation)
+
+    world.ctx.store.put = put
+    for name in ("c1", "c2"):
+        world.rotating(name, expires_in=-60)
+    hosts.busy[HOST] = "600"
+    assert read(world, "c1").status == 400
+    assert world.secret("c1").failure is not None
+    assert read(world, "c2").status == 424
+    assert hosts.asked == [HOST]
+
+
+def test_putting_off_overwrites_nothing_that_happened_meanwhile(world: World) -> None:
+    until = int(world.ctx.clock.now() * 1000) + 600_000
+    world.rotating("c1", expires_in=LIFE)
+    before = world.secret("c1")
+    world.rotating("c1", expires_in=2 * LIFE)
+    authorized = world.secret("c1")
+    worker._put_off(world.ctx, before, until)
+    assert world.secret("c1") == authorized
+    assert read(world, "c1", "&force_refresh=true").status == 200
+    refreshed = world.secret("c1")
+    worker._put_off(world.ctx, authorized, until)
+    assert world.secret("c1") == refreshed
