@@ -21,7 +21,7 @@ run: $(RUN_ENVIRONMENT) ## run everything on this machine: no AWS account, no Do
 test: .venv/.dev tests/clients/node_modules/.ok ## the tests of every change
 	@$(PYTEST) -m "not full"
 
-test-full: .venv/.dev tests/clients/node_modules/.ok ## all tests: fuzzing, faults, browser, every provider
+test-full: .venv/.dev .venv-sam/.ok tests/clients/node_modules/.ok ## all tests: fuzzing, faults, browser, deployment, every provider
 	@$(PYTEST)
 
 lint: .venv/.dev ## style, format and types

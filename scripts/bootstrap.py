@@ -14,8 +14,8 @@ from deployed import Refused, Stack
 
 def main(name: str) -> int:
     """Invoke bootstrap_keys of a stack and print what it answers."""
-    stack = Stack(name)
     try:
+        stack = Stack(name)
         result = stack.invoke("BootstrapFunctionName", {})
     except Refused as refusal:
         print(f"No keys: {refusal}", file=sys.stderr)

@@ -13,11 +13,12 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from deploy import config_of, saved
 
 
 class Refused(Exception):  # noqa: N818 - an outcome, not a fault
-    """The function failed; the text says why."""
+    """AWS refused, or the function failed; the text says why."""
 
 
 def session(stack: str) -> Any:
@@ -29,20 +30,31 @@ def session(stack: str) -> Any:
 
 
 class Stack:
-    """A stack's outputs, and calls of its functions that no route leads to."""
+    """A stack's outputs, and calls of its functions that no route leads to.
+
+    Raises:
+        Refused: there is no such stack, or no way to it.
+    """
 
     def __init__(self, name: str) -> None:
-        account = session(name)
         # Above the longest time of a function, and no second call behind an answer that was lost.
         patient = Config(read_timeout=150, retries={"total_max_attempts": 1})
-        self._functions = account.client("lambda", config=patient)
-        described = account.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        try:
+            account = session(name)
+            self._functions = account.client("lambda", config=patient)
+            found = account.client("cloudformation").describe_stacks(StackName=name)
+        except (BotoCoreError, ClientError) as error:
+            raise Refused(str(error)) from error
+        described = found["Stacks"][0]
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
 
     def invoke(self, output: str, event: dict[str, Any]) -> dict[str, Any]:
         """Return what the function whose name is an output answers. Raises Refused."""
         payload = json.dumps(event).encode()
-        answer = self._functions.invoke(FunctionName=self.outputs[output], Payload=payload)
+        try:
+            answer = self._functions.invoke(FunctionName=self.outputs[output], Payload=payload)
+        except (BotoCoreError, ClientError) as error:
+            raise Refused(str(error)) from error
         result: dict[str, Any] = json.load(answer["Payload"])
         if answer.get("FunctionError"):
             raise Refused(result.get("errorMessage") or result.get("errorType") or "unknown")

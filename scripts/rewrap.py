@@ -17,25 +17,23 @@ def main(name: str) -> int:
 
     Stopping it loses nothing: data keys that were wrapped anew are, the others are as before.
     """
-    stack = Stack(name)
+    rewrapped = 0
     event: dict[str, Any] = {}
-    rewrapped, refused = 0, []
-    while True:
-        try:
+    result: dict[str, Any] = {"done": False}
+    try:
+        stack = Stack(name)
+        while not result["done"]:
             result = stack.invoke("RewrapFunctionName", event)
-        except Refused as refusal:
-            print(f"Stopped after {rewrapped} data keys: {refusal}", file=sys.stderr)
-            return 1
-        rewrapped += result["rewrapped"]
-        refused = result["refused"]
-        if result["done"]:
-            break
-        event = {"since": result["since"]}
-        print(f"{rewrapped} data keys so far", file=sys.stderr)
+            event = {"since": result["since"]}
+            rewrapped += result["rewrapped"]
+            print(f"{rewrapped} data keys so far", file=sys.stderr)
+    except Refused as refusal:
+        print(f"Stopped after {rewrapped} data keys: {refusal}", file=sys.stderr)
+        return 1
     print(f"{rewrapped} data keys were wrapped anew.")
-    for each in refused:
+    for each in result["refused"]:
         print(f"KMS does not take {each}: altered, or wrapped by a key that is gone.")
-    return 1 if refused else 0
+    return 1 if result["refused"] else 0
 
 
 if __name__ == "__main__":
