@@ -350,8 +350,8 @@ def recipe(folder, *variables):
         text=True,
         check=True,
     )
-    words = shlex.split(done.stdout[done.stdout.index("scripts/deploy.py") :])
-    return words[1:]
+    line = done.stdout[done.stdout.index("scripts/deploy.py") :].replace("\\\n", "")
+    return shlex.split(line)[1:]
 
 
 @pytest.mark.parametrize(("stack", "runtime"), [("keystow", "python3.12"), ("other", "python3.13")])
