@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from keystow.egress.client import Answer
 from keystow.egress.errors import EgressFailed
+from tests.support import Outside, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ DEFINITION: dict[str, Any] = {
 }
 
 
-class AuthorizationServer:
+class AuthorizationServer(Outside):
     """Stands in for egress in tests; every token request is kept in ``requests``.
 
     ``fault`` is called with the request's number before anything happens and may raise or return an
@@ -47,21 +47,13 @@ class AuthorizationServer:
         self._current = "rt-0"
         self._lock = threading.Lock()
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        **_limits: Any,
-    ) -> Answer:
+    def answer_to(self, sent: Sent) -> Answer:
         """Answer like the provider."""
-        form = {name: values[0] for name, values in parse_qs((body or b"").decode()).items()}
-        if url.endswith("/revoke"):
+        form = sent.form()
+        if sent.url.endswith("/revoke"):
             self.revoked.append(form["token"])
             return answer(200, {})
-        assert url.endswith("/token"), (method, url, headers)
+        assert sent.url.endswith("/token"), sent
         with self._lock:
             self.requests.append(form)
             number = len(self.requests)

@@ -13,6 +13,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from keystow import ids
 from keystow.context import Context
@@ -221,8 +222,31 @@ class Sent:
     def json(self) -> Any:
         return json.loads(self.body)
 
+    def form(self) -> dict[str, str]:
+        return {name: values[0] for name, values in parse_qs(self.body.decode()).items()}
 
-class FakeEgress:
+
+class Outside:
+    """The way out: subclasses answer for the internet."""
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        **options: Any,
+    ) -> Answer:
+        """Take a request as the real one does."""
+        given = {name.lower(): value for name, value in (headers or {}).items()}
+        return self.answer_to(Sent(method, url, given, body or b"", options))
+
+    def answer_to(self, sent: Sent) -> Answer:
+        raise NotImplementedError
+
+
+class FakeEgress(Outside):
     """The way out, answered by the test.
 
     Args:
@@ -237,27 +261,18 @@ class FakeEgress:
         self.sent: list[Sent] = []
         self._lock = threading.Lock()
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        **options: Any,
-    ) -> Answer:
-        request = Sent(method, url, dict(headers or {}), body or b"", options)
+    def answer_to(self, sent: Sent) -> Answer:
         with self._lock:
-            self.sent.append(request)
+            self.sent.append(sent)
             answer = self.answers.pop(0) if self.answers else self.default
         if callable(answer) and not isinstance(answer, (Answer, BaseException)):
-            answer = answer(request)
+            answer = answer(sent)
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, int):
             answer = Answer(answer, {}, b"")
         if answer is None:
-            raise AssertionError(f"nothing answers {method} {url}")
+            raise AssertionError(f"nothing answers {sent.method} {sent.url}")
         assert isinstance(answer, Answer)
         return answer
 

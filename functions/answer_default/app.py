@@ -48,8 +48,15 @@ def ready(ctx: Context, _request: Request) -> Response:
     return Response(body={"result": "ok"})
 
 
-def default(_ctx: Context, request: Request) -> Response:
-    """Answer a preflight of any path, and 404 to everything else."""
+# API Gateway has no HEAD of its own beside a GET route.
+PROBES = {"/health": health, "/ready": ready}
+
+
+def default(ctx: Context, request: Request) -> Response:
+    """Answer a preflight of any path, a HEAD of what monitors ask, and 404 to everything else."""
+    probe = PROBES.get(request.path) if request.method == "HEAD" else None
+    if probe is not None:
+        return Response(probe(ctx, request).status)
     if request.method != "OPTIONS":
         raise ApiError("not_found", "There is no such route")
     if request.path.rstrip("/") == TELEMETRY:

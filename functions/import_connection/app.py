@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keystow.connections.importing import import_connection
-from keystow.connections.legacy import from_flat_body
+from keystow.connections.legacy import from_flat_body, raw_of
 from keystow.connections.requests import ImportBody
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
@@ -32,7 +32,7 @@ def create_legacy(ctx: Context, request: Request) -> Response:
     principal = auth.secret_key(ctx, request, SCOPE)
     flat = request.json_object()
     body = from_flat_body(ctx, principal.environment, flat)
-    made = import_connection(ctx, principal.environment, body, untested=True)
+    made = import_connection(ctx, principal.environment, body, untested=True, raw=raw_of(flat))
     return Response(201, {**flat, "connection_id": made["connection_id"]})
 
 

@@ -7,15 +7,15 @@ import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from keystow.egress.client import Answer
 from keystow.egress.errors import EgressFailed
 from tests.app import App
-from tests.support import StoppedClock, make_context, seed_environment
+from tests.support import Outside, Sent, StoppedClock, make_context, seed_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tests.app import Result
 
@@ -102,31 +102,22 @@ CUSTOM: dict[str, dict[str, Any]] = {
 }
 
 
-class Provider:
+class Provider(Outside):
     """The provider of the recorded run."""
 
     def __init__(self) -> None:
         self.up = False
         self.issued = 0
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        **_limits: Any,
-    ) -> Answer:
+    def answer_to(self, sent: Sent) -> Answer:
         if not self.up:
             raise EgressFailed("connect", sent=False)
-        parts = urlsplit(url)
+        parts = urlsplit(sent.url)
         if parts.hostname != "local.example":
             return _json(403, {"message": "no such key"})
-        given = {name.lower(): value for name, value in (headers or {}).items()}
         if parts.path == "/api/verify":
-            return _json(200 if given["authorization"] == "Bearer good" else 401, {})
-        form = {name: values[0] for name, values in parse_qs((body or b"").decode()).items()}
+            return _json(200 if sent.headers["authorization"] == "Bearer good" else 401, {})
+        form = sent.form()
         if form.get("refresh_token") == "rt_revoked":
             return _json(400, {"error": "invalid_grant"})
         self.issued += 1
@@ -353,7 +344,7 @@ def _shape(status: int, body: Any, content_type: str | None, location: str | Non
         )
     if isinstance(body, (dict, list)):
         truncated = isinstance(body, dict) and "__truncated__" in body
-        found["keys"] = set(body["top_level"]) if truncated else set(keys_of(body))
+        found["keys"] = dict.fromkeys(body["top_level"], "") if truncated else keys_of(body)
     if location is not None:
         query = parse_qsl(urlsplit(location).query, keep_blank_values=True)
         found["parameters"] = [name for name, _ in query]
@@ -365,14 +356,27 @@ def _shape(status: int, body: Any, content_type: str | None, location: str | Non
     return found
 
 
-def keys_of(body: Any, prefix: str = "") -> list[str]:
-    """Return the paths of all keys; a list is taken by its first element."""
-    found: list[str] = []
+KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
+
+
+def keys_of(body: Any, prefix: str = "") -> dict[str, str]:
+    """Return the path of each key with its value's JSON type; a list is its first element."""
+    found: dict[str, str] = {}
     if isinstance(body, list):
-        return keys_of(body[0], f"{prefix}[].") if body else []
+        if body and not isinstance(body[0], (dict, list)):
+            return {f"{prefix}[]": KINDS[type(body[0])]}
+        return keys_of(body[0], f"{prefix}[].") if body else {}
     if isinstance(body, dict):
         for name, value in body.items():
             path = f"{prefix}{name}"
-            found.append(path)
-            found += keys_of(value, f"{path}.")
+            found[path] = KINDS[type(value)]
+            found |= keys_of(value, f"{path}.")
     return found

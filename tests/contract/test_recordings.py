@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.replay import Replay, recorded_shape, recordings
+from tests.contract.replay import Replay, keys_of, recorded_shape, recordings
 
 DOCUMENT = Path(__file__).parents[2] / "docs/compatibility.md"
 NAMES = [each["name"] for each in recordings()]
@@ -20,12 +20,13 @@ class Difference:
     """What of our answer is different on purpose.
 
     ``own`` replaces parts of the recorded shape, ``like`` replaces it by that of another recorded
-    answer; ``more`` and ``less`` are paths of keys; ``any_keys`` leaves keys alone.
+    answer; ``more`` are paths of keys with the JSON type of their values, where ours has another
+    one too; ``less`` are paths; ``any_keys`` leaves keys alone.
     """
 
     own: dict[str, Any] = field(default_factory=dict)
     like: str = ""
-    more: frozenset[str] = frozenset()
+    more: dict[str, str] = field(default_factory=dict)
     less: frozenset[str] = frozenset()
     any_keys: bool = False
 
@@ -36,7 +37,7 @@ NOT_FOUND = Difference(
         "content_type": "application/json",
         "code": "not_found",
         "issues": [],
-        "keys": {"error", "error.code", "error.message"},
+        "keys": {"error": "object", "error.code": "string", "error.message": "string"},
     }
 )
 OWN_CATALOGUE = Difference(any_keys=True)
@@ -56,21 +57,33 @@ DIFFERENCES: dict[str, Difference] = {
     "provider_get_github": OWN_CATALOGUE,
     "provider_get_algolia": OWN_CATALOGUE,
     "provider_get_french": OWN_CATALOGUE,
-    "conn_import_oauth2_cc_no_exp": Difference(more=frozenset({"credentials.expires_at"})),
-    "conn_get_cc_no_exp": Difference(more=frozenset({"credentials.expires_at"})),
-    "L_cc_force": Difference(more=frozenset({"credentials.raw.expires_at"})),
+    "conn_import_oauth2_cc_no_exp": Difference(more={"credentials.expires_at": "string"}),
+    "conn_get_cc_no_exp": Difference(more={"credentials.expires_at": "string"}),
+    "L_cc_force": Difference(more={"credentials.raw.expires_at": "string"}),
     "conn_import_tba": Difference(less=TBA_CONFIG),
     "conn_get_tba": Difference(less=TBA_CONFIG),
     "conn_err_bad_end_user": Difference(
         {"issues": [("invalid_format", "end_user.email"), ("invalid_type", "end_user.id")]}
     ),
     "conn_get_oauth2_override_force": Difference(
-        less=frozenset({"error.payload.connection.connection_config.oauth_scopes_override"})
+        less=frozenset(
+            {
+                "error.payload.connection.connection_config.oauth_scopes_override",
+                "error.payload.connection.connection_config.oauth_scopes_override.[]",
+            }
+        )
     ),
-    "conn_list_limit_page": Difference(more=frozenset({"next_cursor"})),
+    "conn_list_limit_page": Difference(more={"next_cursor": "string"}),
     "L_get_revoked_4_force_500": Difference({"status": 424}),
     "oauth_callback_replay": Difference({"status": 200}),
-    "reconnect_session_get": Difference(less=frozenset({"data.endUser.tags.plan"})),
+    "reconnect_session_get": Difference(
+        more={
+            "data.endUser.display_name": "null",
+            "data.endUser.email": "null",
+            "data.endUser.tags": "null",
+        },
+        less=frozenset({"data.endUser.tags.plan"}),
+    ),
     "M_get_in_margin_provider_down": Difference(like="M_get_valid"),
     "M_get_margin_provider_back_within_30s": Difference(like="M_get_valid"),
     "M_get_margin_after_31s": Difference(like="M_get_valid"),
@@ -96,7 +109,8 @@ def expected(recorded: dict[str, Any]) -> dict[str, Any]:
         return recorded_shape(other)
     found = {**found, **difference.own}
     if "keys" in found:
-        found["keys"] = (found["keys"] | difference.more) - difference.less
+        keys = {**found["keys"], **difference.more}
+        found["keys"] = {path: kind for path, kind in keys.items() if path not in difference.less}
     return found
 
 
@@ -153,3 +167,10 @@ def test_the_public_fields_of_a_provider_are_there() -> None:
     assert {"type", "title", "pattern"} <= found["connection_config"]["APP_ID"].keys()
     listed = replay.app.get("/providers").json()["data"]
     assert all({"name", "display_name", "auth_mode", "logo_url"} <= each.keys() for each in listed)
+
+
+def test_a_value_of_another_json_type_is_seen() -> None:
+    one, other = {"a": [{"b": None, "c": 1, "d": ["x"]}]}, {"a": [{"b": "", "c": "1", "d": [{}]}]}
+    assert keys_of(one).keys() >= {"a", "a.[].b", "a.[].c", "a.[].d", "a.[].d.[]"}
+    differing = {path for path in keys_of(one) if keys_of(one)[path] != keys_of(other).get(path)}
+    assert differing == {"a.[].b", "a.[].c", "a.[].d.[]"}

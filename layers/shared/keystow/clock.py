@@ -57,3 +57,20 @@ def parse_iso(text: str) -> float | None:
         return moment.timestamp()
     except (OverflowError, ValueError):
         return None
+
+
+def parse_date(text: str) -> float | None:
+    """Return the epoch seconds of an ISO 8601 date or of one as in HTTP and mail (RFC 5322).
+
+    None when the text is neither. A date without an offset is taken as UTC.
+    """
+    moment = parse_iso(text)
+    if moment is not None:
+        return moment
+    from email.utils import parsedate_to_datetime  # the hot path has ISO dates only
+
+    try:
+        found = parsedate_to_datetime(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -44,6 +44,23 @@ def test_what_a_session_fixes_wins_over_what_the_browser_sends(world: World) -> 
     assert "webhook_url" not in config
 
 
+def test_a_browser_does_not_choose_what_is_asked_for(world: World) -> None:
+    browser = world.browser()
+    given = {"params[oauth_scopes_override]": "admin,delete", "user_scope": "admin"}
+    asked = world.begun(browser, world.session(), **given)
+    assert asked["scope"] == "read write"
+    assert "user_scope" not in asked
+    assert world.back(browser, asked["state"]).status == 200
+    config = world.read(world.frames()[-1]["connection_id"]).json()["connection_config"]
+    assert config == {}
+
+
+def test_params_that_are_no_names_and_values_are_refused(world: World) -> None:
+    refused = world.start(world.browser(), world.session(), params="zz")
+    assert (refused.status, refused.issues) == (400, [("invalid_type", ["params"])])
+    assert world.attempts() == []
+
+
 def test_the_browser_may_add_parameters_and_take_defaults_away() -> None:
     world = make_world({"authorization_params": {"prompt": "consent", "access_type": "offline"}})
     query = {"authorization_params[prompt]": "undefined", "authorization_params[x]": "y z"}
@@ -79,6 +96,13 @@ def test_another_host_first_sends_the_browser_to_the_canonical_one(world: World)
     assert moved.headers["location"] == f"https://keystow.test{path}"
     assert moved.cookies == ()
     assert world.attempts() == []
+
+
+def test_the_canonical_address_is_spelled_so_that_no_header_can_be_made_of_it(world: World) -> None:
+    path = "/oauth/connect/a%20b%0D%0AX-Evil:%201"
+    moved = world.browser().get(path, headers={"host": "abc.execute-api.example.com"})
+    assert moved.status == 302
+    assert moved.headers["location"] == f"https://keystow.test{path}"
 
 
 def test_a_callback_in_a_form_becomes_a_get(world: World) -> None:

@@ -45,8 +45,22 @@ CLIENT: dict[str, Any] = {
     "auth_mode": "OAUTH2_CC",
     "docs": "https://client.example/docs",
     "token_url": "https://client.example/token",
+    "token_response_metadata": ["team", "site"],
 }
-DEFINITIONS = {"verified": VERIFIED, "basic": BASIC, "client": CLIENT}
+TOLD: dict[str, Any] = {
+    "display_name": "Told",
+    "categories": ["dev-tools"],
+    "auth_mode": "API_KEY",
+    "docs": "https://told.example/docs",
+    "proxy": {
+        "base_url": "https://told.example",
+        "headers": {"authorization": "Token ${apiKey}"},
+        "verification": {"endpoints": ["/me"]},
+    },
+    "credentials": {"apiKey": {"type": "string", "title": "API key", "secret": True}},
+    "post_connection": {"calls": [{"method": "GET", "url": "/account", "sets": {"account": "id"}}]},
+}
+DEFINITIONS = {"verified": VERIFIED, "basic": BASIC, "client": CLIENT, "told": TOLD}
 
 
 class World:
@@ -78,6 +92,16 @@ class World:
         found = self.app.get(path)
         assert found.status == 200, found.body
         return dict(found.json())
+
+    def reconnect(self, key: str, connection_id: str) -> str:
+        body = {"connection_id": connection_id, "integration_id": key}
+        found = self.app.post("/connect/sessions/reconnect", body)
+        assert found.status == 201, found.body
+        return str(found.json()["data"]["token"])
+
+    def operations(self, action: str) -> list[Any]:
+        found = self.ctx.store.everything()["activity"]
+        return [each for each in found if each.get("action") == action]
 
     def stored(self) -> list[Any]:
         return list(self.ctx.store.everything()["connections"])
@@ -115,13 +139,15 @@ def test_the_first_endpoint_that_takes_the_key_is_enough(world: World) -> None:
 
 
 @pytest.mark.parametrize("answers", [[401, 401], [500, EgressFailed("lost", sent=True)]])
-def test_a_key_that_no_endpoint_takes_is_refused_and_told(world: World, answers: list[Any]) -> None:
+def test_a_key_that_no_endpoint_takes_is_told_to_who_typed_it_and_to_no_backend(
+    world: World, answers: list[Any]
+) -> None:
     world.egress.answers = answers
     made = world.submit("/api-auth/api-key", "verified", {"apiKey": "bad"}, **{"params[site]": "a"})
     assert (made.status, made.code) == (400, "connection_test_failed")
     assert world.stored() == []
-    (webhook,) = world.webhooks()
-    assert '"success":false' in webhook["body"]
+    assert world.webhooks() == []
+    assert [each["state"] for each in world.operations("create_connection")] == ["failed"]
     assert "bad" not in made.body.decode().replace("bad_", "")
 
 
@@ -181,6 +207,49 @@ def test_a_client_that_gets_no_token_is_refused(world: World) -> None:
     assert world.stored() == []
 
 
+def test_what_the_token_answer_tells_is_kept_but_for_what_was_given(world: World) -> None:
+    told = {"access_token": "t", "expires_in": 3600, "team": "t1", "site": "told", "other": "x"}
+    world.egress.answers = [json_answer(200, told)]
+    body = {"client_id": "ci", "client_secret": "cs"}
+    given = {"params[site]": "given", "params[team]": ""}
+    made = world.submit("/oauth2/auth", "client", body, **given)
+    found = world.read("client", made.json()["connectionId"])
+    assert found["connection_config"] == {"team": "t1", "site": "given"}
+
+
+def test_what_the_entry_wants_learnt_is_asked_once_the_key_is_known_to_work(world: World) -> None:
+    world.egress.answers = [200, json_answer(200, {"id": "acc-1"})]
+    made = world.submit("/api-auth/api-key", "told", {"apiKey": "k-1"})
+    assert made.status == 200, made.body
+    _test, asked = world.egress.sent
+    assert (asked.method, asked.url) == ("GET", "https://told.example/account")
+    assert asked.headers["authorization"] == "Token k-1"
+    found = world.read("told", made.json()["connectionId"])
+    assert found["connection_config"] == {"account": "acc-1"}
+
+
+@pytest.mark.parametrize("answer", [500, EgressFailed("timeout", sent=True)])
+def test_the_connection_stands_when_nothing_can_be_learnt_and_the_activity_says_so(
+    world: World, answer: Any
+) -> None:
+    world.egress.answers = [200, answer]
+    made = world.submit("/api-auth/api-key", "told", {"apiKey": "k-1"})
+    assert made.status == 200, made.body
+    assert world.read("told", made.json()["connectionId"])["connection_config"] == {}
+    assert [each["state"] for each in world.operations("post_connection")] == ["failed"]
+
+
+def test_a_slow_provider_is_not_asked_more_than_the_function_has_time_for(world: World) -> None:
+    def slow(_sent: Any) -> int:
+        world.ctx.clock.advance(25)
+        return 200
+
+    world.egress.answers = [slow]
+    made = world.submit("/api-auth/api-key", "told", {"apiKey": "k-1"})
+    assert made.status == 200, made.body
+    assert len(world.egress.sent) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -223,6 +292,22 @@ def test_errors_come_in_the_order_of_the_contract(world: World) -> None:
     assert (refused.status, refused.code) == (400, "integration_not_allowed")
 
 
+def test_client_credentials_have_errors_of_the_older_shape(world: World) -> None:
+    body = {"client_id": "a", "client_secret": "b"}
+    for key, code in (("nope", "unknown_provider_config"), ("verified", "invalid_auth_mode")):
+        refused = world.submit("/oauth2/auth", key, body)
+        assert (refused.status, refused.code) == (400, code)
+        assert refused.json()["error"]["payload"] == {}
+        assert refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("params", ["params=zz", "params[]=zz", "params=a&params=b"])
+def test_params_that_are_no_names_and_values_are_refused(world: World, params: str) -> None:
+    path = f"/api-auth/api-key/verified?connect_session_token={world.session()}&{params}"
+    refused = world.app.post(path, {"apiKey": "k"}, key=None)
+    assert (refused.status, refused.issues) == (400, [("invalid_type", ["params"])])
+
+
 def test_what_a_session_fixes_wins_over_what_is_typed(world: World) -> None:
     world.egress.answers = [200]
     fixed = {"verified": {"connection_config": {"site": "fixed"}}}
@@ -241,12 +326,13 @@ def test_a_reconnect_tests_first_and_keeps_the_old_key_when_the_new_one_is_bad(
     query = {"params[site]": "a"}
     made = world.submit("/api-auth/api-key", "verified", {"apiKey": "old"}, **query)
     connection_id = made.json()["connectionId"]
-    body = {"connection_id": connection_id, "integration_id": "verified"}
-    token = world.app.post("/connect/sessions/reconnect", body).json()["data"]["token"]
+    told = len(world.webhooks())
+    token = world.reconnect("verified", connection_id)
     world.egress.default = 401
     place = "/api-auth/api-key"
     bad = world.submit(place, "verified", {"apiKey": "bad"}, token=token, **query)
     assert bad.status == 400
+    assert len(world.webhooks()) == told
     assert world.read("verified", connection_id)["credentials"]["apiKey"] == "old"
     world.egress.default = 200
     good = world.submit(place, "verified", {"apiKey": "new"}, token=token, **query)
@@ -257,3 +343,31 @@ def test_a_reconnect_tests_first_and_keeps_the_old_key_when_the_new_one_is_bad(
     gone = world.submit(place, "verified", {"apiKey": "new"}, token=token, **query)
     assert (gone.status, gone.code) == (400, "invalid_connection")
     assert world.stored() == []
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "body"),
+    [
+        ("/api-auth/api-key", "verified", {"apiKey": "k"}),
+        ("/api-auth/basic", "basic", {"username": "u", "password": "p"}),
+        ("/oauth2/auth", "client", {"client_id": "a", "client_secret": "b"}),
+        ("/auth/unauthenticated", "unauthenticated", None),
+    ],
+)
+def test_a_reconnect_keeps_the_metadata_in_every_mode(
+    world: World, place: str, key: str, body: Any
+) -> None:
+    world.egress.default = json_answer(200, {"access_token": "t"})
+    made = world.submit(place, key, body, **{"params[site]": "a"})
+    connection_id = made.json()["connectionId"]
+    assert world.read(key, connection_id)["metadata"] == {}
+    given = {
+        "connection_id": connection_id,
+        "provider_config_key": key,
+        "metadata": {"plan": "team"},
+    }
+    assert world.app.post("/connections/metadata", given).status == 201
+    token = world.reconnect(key, connection_id)
+    again = world.submit(place, key, body, token=token, **{"params[site]": "a"})
+    assert again.status == 200, again.body
+    assert world.read(key, connection_id)["metadata"] == {"plan": "team"}

@@ -47,6 +47,15 @@ def test_every_route_needs_its_scope_and_says_which(route: str) -> None:
     assert allowed.status != 403
 
 
+def test_a_route_that_several_scopes_open_names_all_of_them() -> None:
+    world = World()
+    refused = world.app.get("/connections", key=world.key(READ))
+    assert refused.json()["error"]["message"] == (
+        "Insufficient scope. Required one of: environment:connections:list or "
+        "environment:connections:list_credentials"
+    )
+
+
 def test_without_the_scope_for_credentials_there_are_none_and_none_is_renewed() -> None:
     world = World()
     world.imported(

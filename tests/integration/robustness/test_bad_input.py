@@ -367,6 +367,9 @@ def test_a_method_that_is_not_offered_is_not_found(watch: Watch, route: str) -> 
     offered = {each.split()[0] for each in all_routes() if path_of(each) == path_of(route)}
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "TRACE", "BREW"} - offered:
         answer = watch.world.app.call(method, path_of(route), {})
+        if method == "HEAD" and path_of(route) in {"/health", "/ready"}:
+            assert (answer.status, answer.body) == (200, b"")
+            continue
         check_answer(route, answer)
         assert 400 <= answer.status < 500, (method, route, answer.status)
 

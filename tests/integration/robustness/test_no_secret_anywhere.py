@@ -16,10 +16,10 @@ from keystow.egress.errors import EgressFailed
 from keystow.log import logger
 from keystow.refresh import sweep, worker
 from tests.app import App, invoke
-from tests.support import make_context, seed_environment
+from tests.support import Outside, Sent, make_context, seed_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 MARK = "mArKeD5eCrEt"
 IN_URL = "uRl5eCrEt"
@@ -47,24 +47,16 @@ KEY: dict[str, Any] = {
 }
 
 
-class Talkative:
+class Talkative(Outside):
     """A provider that repeats every secret it gets in what it answers."""
 
     def __init__(self) -> None:
         self.mood = "good"
         self.issued = 0
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        **_limits: Any,
-    ) -> Answer:
-        text = (body or b"").decode()
-        heard = f"{url} {text} {dict(headers or {})} {json.dumps(parse_qs(text))}"
+    def answer_to(self, sent: Sent) -> Answer:
+        text = sent.body.decode()
+        heard = f"{sent.url} {text} {sent.headers} {json.dumps(parse_qs(text))}"
         if self.mood == "lost":
             raise EgressFailed("lost", sent=True)
         if self.mood == "bad" or "bad" in heard:

@@ -151,11 +151,41 @@ def test_what_is_wrong_is_named(world: World, body: Any, code: str, path: list[s
     assert world.ctx.store.everything()["sessions"] == before
 
 
-def test_the_older_webhook_url_of_a_default_is_checked_like_any_other(world: World) -> None:
-    config = {"connection_config": {"webhook_url": "http://127.0.0.1/"}}
+@pytest.mark.parametrize(
+    ("url", "issue"),
+    [
+        ("http://127.0.0.1/", "custom"),
+        ("https://api.nango.dev/hook", "custom"),
+        ("no url", "invalid_union"),
+        (1, "invalid_type"),
+    ],
+)
+def test_the_older_webhook_url_of_a_default_is_checked_like_any_other(
+    world: World, url: Any, issue: str
+) -> None:
+    config = {"connection_config": {"webhook_url": url}}
     body = {"tags": {"a": "b"}, "integrations_config_defaults": {"rot": config}}
-    refused = world.app.post("/connect/sessions", body)
-    assert (refused.status, refused.issues) == (400, [("custom", ["webhook_url_override"])])
+    for given in (body, {**body, "webhook_url_override": "https://hooks.example.com"}):
+        refused = world.app.post("/connect/sessions", given)
+        place = ["integrations_config_defaults", "rot", "connection_config", "webhook_url"]
+        assert (refused.status, refused.issues) == (400, [(issue, place)])
+
+
+@pytest.mark.parametrize("host", ["nango.dev", "api.nango.dev", "NANGO.dev."])
+def test_no_event_is_sent_to_the_service_that_clients_were_moved_from(
+    world: World, host: str
+) -> None:
+    override = {"webhook_url_override": f"https://{host}/hook"}
+    world.imported("c1")
+    imported = {"provider_config_key": "pat", "credentials": {"type": "API_KEY", "apiKey": "k"}}
+    for refused in (
+        world.app.post("/connect/sessions", {"tags": {"a": "b"}, **override}),
+        world.app.post("/connections", {**imported, **override}),
+        world.app.patch("/connections/c1?provider_config_key=pat", override),
+    ):
+        assert (refused.status, refused.issues) == (400, [("custom", ["webhook_url_override"])])
+    other = {"tags": {"a": "b"}, "webhook_url_override": "https://notnango.dev/hook"}
+    assert world.app.post("/connect/sessions", other).status == 201
 
 
 def test_a_reconnect_session_says_so_and_keeps_the_end_user(world: World) -> None:
@@ -169,6 +199,29 @@ def test_a_reconnect_session_says_so_and_keeps_the_end_user(world: World) -> Non
     for wrong in ({**body, "connection_id": "nope"}, {**body, "integration_id": "rot"}):
         refused = world.app.post("/connect/sessions/reconnect", wrong)
         assert (refused.status, refused.code) == (400, "invalid_body")
+
+
+@pytest.mark.parametrize(
+    ("given", "tags"),
+    [
+        ({}, {"team": "a", "end_user_id": "u1"}),
+        ({"tags": {"plan": "b"}}, {"plan": "b"}),
+        ({"tags": {}}, {}),
+        ({"end_user": {"id": "u2"}}, {"end_user_id": "u2"}),
+        ({"end_user": {"id": "u2"}, "tags": {"plan": "b"}}, {"plan": "b", "end_user_id": "u2"}),
+    ],
+)
+def test_a_reconnect_replaces_the_tags_by_those_of_its_session_if_it_has_any(
+    world: World, given: dict[str, Any], tags: dict[str, str]
+) -> None:
+    world.imported("c1", end_user={"id": "u1"}, tags={"team": "a"})
+    body = {"connection_id": "c1", "integration_id": "pat", **given}
+    token = world.app.post("/connect/sessions/reconnect", body).json()["data"]["token"]
+    path = f"/api-auth/api-key/pat?connect_session_token={token}"
+    assert world.app.post(path, {"apiKey": "new"}, key=None).status == 200
+    found = world.read("c1").json()
+    assert found["tags"] == tags
+    assert found["end_user"]["id"] == given.get("end_user", {"id": "u1"})["id"]
 
 
 def test_an_event_of_the_connect_ui_is_noted_once_it_is_one(world: World) -> None:

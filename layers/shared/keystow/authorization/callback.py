@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 from keystow import sockets
 from keystow.activity import log as activity
 from keystow.authorization.failure import AuthorizationFailed
-from keystow.authorization.follow_up import post_connection
+from keystow.authorization.follow_up import post_connection, with_learnt
 from keystow.catalog.interpolate import metadata_from
 from keystow.connections.importing import environment_of
 from keystow.connections.save import KEEP, Draft, failed_event, save
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from keystow.records.integration import Integration
 
 TOMBSTONE_SECONDS: Final = 300
+# The function has 50 s, of which the exchange may take 20.
+FOLLOW_UP_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,16 @@ def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
     credentials = credentials_of(tokens)
     answer = tokens.raw.reveal()
     learnt = {**metadata_from(answer, provider.definition, "token_response_metadata"), **redirected}
-    # What was given stands, but an empty text gives way to what the provider told.
-    given = {name: value for name, value in config.items() if value or name not in learnt}
-    config = {**learnt, **given}
+    config = with_learnt(config, learnt)
     credentials = _with_override(credentials, secrets, config)
-    config = post_connection(ctx, attempt, integration, provider, credentials, config)
+    config = post_connection(
+        ctx,
+        integration,
+        provider,
+        attempt.connection_id,
+        Sealed(credentials, Secret(config)),
+        until=ctx.clock.now() + FOLLOW_UP_SECONDS,
+    )
     saved = save(
         ctx,
         Draft(
@@ -177,6 +184,7 @@ def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
             tags=attempt.session.tags,
             end_user=attempt.session.end_user,
             webhook_url_override=attempt.session.webhook_url_override,
+            by_session=True,
             expected_generation=attempt.generation,
         ),
     )

@@ -1,4 +1,4 @@
-"""What a provider's entry wants learnt right after an authorization (contract 11.2)."""
+"""What a provider tells of an account beside its credential (contract 9.3, 11.2)."""
 
 from __future__ import annotations
 
@@ -9,38 +9,63 @@ from keystow.activity import log as activity
 from keystow.catalog.post_connection import run_post_connection
 from keystow.catalog.proxy_request import Caller
 from keystow.clock import iso
+from keystow.egress.errors import EgressFailed
 from keystow.ids import uuid4
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keystow.catalog.loader import Provider
     from keystow.catalog.proxy_request import OutgoingRequest
     from keystow.context import Context
-    from keystow.records.attempt import Attempt
+    from keystow.records.connection import Sealed
     from keystow.records.integration import Integration
-    from keystow.secret import Secret
 
-DEADLINE_SECONDS: Final = 6.0
+CALL_SECONDS: Final = 6.0
+
+
+def with_learnt(given: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a connection config of what was given and what the provider told.
+
+    What was given stands, but an empty text gives way to what the provider told.
+    """
+    kept = {name: value for name, value in given.items() if value or name not in learnt}
+    return {**learnt, **kept}
 
 
 def post_connection(
     ctx: Context,
-    attempt: Attempt,
     integration: Integration,
     provider: Provider,
-    credentials: Secret[dict[str, Any]],
-    config: dict[str, Any],
+    connection_id: str,
+    sealed: Sealed,
+    *,
+    until: float,
 ) -> dict[str, Any]:
-    """Return the connection config with what the provider told; its failure is only recorded."""
+    """Return the connection config with what the provider told; its failure is only recorded.
+
+    Args:
+        ctx: the container's context.
+        integration: under which the connection is made.
+        provider: its provider, whose entry says what to ask.
+        connection_id: of the connection to be made.
+        sealed: its credential and config as they are known so far.
+        until: epoch seconds after which no further call is begun or waited for.
+    """
+    config = sealed.connection_config.reveal()
     if not provider.post_connection:
         return config
 
     def fetch(request: OutgoingRequest) -> tuple[int, Any]:
+        left = min(CALL_SECONDS, until - ctx.clock.now())
+        if left <= 0:
+            raise EgressFailed("timeout", sent=False)
         answer = ctx.egress.send(
             request.method,
             request.url,
             headers=request.headers,
             body=request.body,
-            deadline=DEADLINE_SECONDS,
+            deadline=left,
         )
         try:
             return answer.status, json.loads(answer.body)
@@ -49,7 +74,7 @@ def post_connection(
 
     caller = Caller(
         provider,
-        credentials.reveal(),
+        sealed.credentials.reveal(),
         config,
         iso(ctx.clock.now()),
         uuid4(ctx.random),
@@ -59,13 +84,13 @@ def post_connection(
     if outcome.error is not None:
         activity.record(
             ctx,
-            attempt.environment,
+            integration.environment,
             "auth",
             "post_connection",
             "failed",
             activity.Message("warn", outcome.error),
-            connection_id=attempt.connection_id,
-            integration_key=attempt.unique_key,
+            connection_id=connection_id,
+            integration_key=integration.unique_key,
             provider=provider.id,
         )
     merged = {**config, **outcome.updates}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from keystow.connections.importing import environment_of
-from keystow.errors import ApiError, Issue
+from keystow.errors import ApiError, Issue, invalid
 from keystow.ids import uuid4
 from keystow.registry import integrations, providers
 from keystow.sessions.service import applies_to
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from keystow.records.environment import Environment
     from keystow.records.integration import Integration
     from keystow.records.session import ConnectSession
+
+# What is asked for in the end user's name is decided by who made the session (contract 4.1).
+_NOT_OF_BROWSERS: Final = frozenset({"oauth_scopes_override"})
 
 
 @dataclass(frozen=True)
@@ -87,17 +90,23 @@ def open_scope(
 
 
 def connection_config(query: dict[str, Any], scope: Scope) -> dict[str, Any]:
-    """Return the connection config: the browser's texts, over which the session's win."""
+    """Return the connection config: the browser's texts, over which the session's win.
+
+    Raises:
+        ApiError: 400 ``invalid_query_params`` when ``params`` is not written ``params[name]=text``.
+    """
     from keystow.catalog.interpolate import connection_config_of
 
-    given = query.get("params")
-    found: dict[str, Any] = connection_config_of(given) if isinstance(given, dict) else {}
+    given = query.get("params", {})
+    if not isinstance(given, dict):
+        raise invalid("invalid_query_params", "invalid_type", "expected params[name]", "params")
     # What the provider itself tells may name the host that secrets are sent to.
     fields = scope.provider.connection_config
-    found = {
+    found: dict[str, Any] = {
         name: value
-        for name, value in found.items()
-        if not (isinstance(fields.get(name), dict) and fields[name].get("automated"))
+        for name, value in connection_config_of(given).items()
+        if name not in _NOT_OF_BROWSERS
+        and not (isinstance(fields.get(name), dict) and fields[name].get("automated"))
     }
     fixed = scope.session.defaults.get(scope.integration.unique_key, {})
     config = {**found, **(fixed.get("connection_config") or {})}

@@ -83,8 +83,8 @@ def start(
     state = states.new_state(ctx.random.bytes)
     verifier = pkce.new_verifier(ctx.random.bytes)
     callback = scope.environment.callback_url or f"{base_url}/oauth/callback"
-    scopes = _scopes(scope, config)
     fixed = session.defaults.get(unique_key, {})
+    scopes = _scopes(scope, fixed.get("connection_config") or {})
     try:
         location = authorization.authorization_url(
             provider,
@@ -161,14 +161,9 @@ def _check(scope: Scope, config: dict[str, Any]) -> None:
         )
 
 
-def _scopes(scope: Scope, config: dict[str, Any]) -> list[str]:
+def _scopes(scope: Scope, fixed: dict[str, Any]) -> list[str]:
     """Return the scopes to ask for: the session's own, else the integration's."""
-    text = scope.integration.scopes or ""
-    override = config.get("oauth_scopes_override")
-    if isinstance(override, str) and override:
-        text = override
-    elif isinstance(override, list) and override:
-        text = ",".join(str(each) for each in override)
+    text = str(fixed.get("oauth_scopes_override") or scope.integration.scopes or "")
     return [each.strip() for each in text.split(",") if each.strip()]
 
 

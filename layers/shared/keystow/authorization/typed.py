@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import StringConstraints
 
 from keystow.activity import log as activity
+from keystow.authorization.follow_up import post_connection, with_learnt
 from keystow.authorization.scope import (
     Scope,
     check_inputs,
@@ -15,7 +16,8 @@ from keystow.authorization.scope import (
     open_scope,
     refuse_connection_id,
 )
-from keystow.connections.save import Draft, failed_event, save
+from keystow.catalog.interpolate import metadata_from
+from keystow.connections.save import KEEP, Draft, save
 from keystow.errors import ApiError
 from keystow.modes.verification import verify
 from keystow.oauth.errors import TokenError
@@ -24,7 +26,9 @@ from keystow.secret import Secret
 from keystow.validation import Body
 
 if TYPE_CHECKING:
+    from keystow.catalog.loader import Provider
     from keystow.context import Context
+    from keystow.records.integration import Integration
     from keystow.records.session import ConnectSession
 
 AuthMode = Literal["API_KEY", "BASIC", "NONE", "OAUTH2_CC"]
@@ -34,6 +38,8 @@ AUTH_TYPES: Final = {
     "NONE": "unauth",
     "OAUTH2_CC": "oauth2CC",
 }
+# After this no provider is waited for: the function has 29 s, and still has to store.
+FOLLOW_UP_UNTIL_SECONDS: Final = 24.0
 
 
 class ApiKeyBody(Body):
@@ -73,10 +79,9 @@ def submit(
     Raises:
         ApiError: in the order of contract 4; 400 ``connection_test_failed``.
     """
+    started = ctx.clock.now()
     refuse_connection_id(query)
-    integration, provider = find_integration(ctx, session, unique_key)
-    if provider.auth_mode != mode:
-        raise ApiError("invalid_auth_mode")
+    integration, provider = _integration(ctx, session, unique_key, mode)
     scope = open_scope(ctx, session, integration, provider)
     config = connection_config(query, scope)
     check_inputs(scope, config)
@@ -94,8 +99,17 @@ def submit(
     try:
         sealed = _tested(ctx, scope, mode, sealed)
     except ApiError as error:
+        # A mistyped key is between the end user and the form: no event tells of it.
         _failed(ctx, scope, log, error)
         raise
+    learnt = post_connection(
+        ctx,
+        integration,
+        provider,
+        scope.connection_id,
+        sealed,
+        until=started + FOLLOW_UP_UNTIL_SECONDS,
+    )
     saved = save(
         ctx,
         Draft(
@@ -103,12 +117,13 @@ def submit(
             integration=integration,
             provider=provider,
             connection_id=scope.connection_id,
-            sealed=sealed,
-            metadata={},
+            sealed=Sealed(sealed.credentials, Secret(learnt)),
+            metadata={} if scope.generation is None else KEEP,
             tags=session.tags,
             end_user=session.end_user,
             webhook_url_override=session.webhook_url_override,
             fetched=mode != "NONE",
+            by_session=True,
             expected_generation=scope.generation,
         ),
     )
@@ -126,6 +141,30 @@ def submit(
     return {"connectionId": scope.connection_id, "providerConfigKey": unique_key}
 
 
+def _integration(
+    ctx: Context, session: ConnectSession, unique_key: str, mode: AuthMode
+) -> tuple[Integration, Provider]:
+    """Return an integration, whose provider has the auth mode.
+
+    Raises:
+        ApiError: as :func:`find_integration`, 400 ``invalid_auth_mode``; for client credentials
+            with a message, and an integration that is not there as 400 (contract 4.3).
+    """
+    by_client = mode == "OAUTH2_CC"
+    try:
+        integration, provider = find_integration(ctx, session, unique_key)
+    except ApiError as error:
+        if by_client and error.code == "unknown_provider_config":
+            raise ApiError(error.code, "There is no integration of this key", payload={}) from None
+        raise
+    if provider.auth_mode == mode:
+        return integration, provider
+    if by_client:
+        message = f"The provider takes {provider.auth_mode}, not client credentials"
+        raise ApiError("invalid_auth_mode", message, payload={})
+    raise ApiError("invalid_auth_mode")
+
+
 def _tested(ctx: Context, scope: Scope, mode: AuthMode, sealed: Sealed) -> Sealed:
     if mode == "NONE":
         return sealed
@@ -141,12 +180,16 @@ def _tested(ctx: Context, scope: Scope, mode: AuthMode, sealed: Sealed) -> Seale
     if scope.integration.scopes and not config.get("oauth_scopes"):
         config["oauth_scopes"] = scope.integration.scopes
     try:
-        return request_token(ctx, scope.provider, Sealed(sealed.credentials, Secret(config))).sealed
+        found = request_token(ctx, scope.provider, Sealed(sealed.credentials, Secret(config)))
     except TokenError as error:
         raise ApiError(
             "client_credentials_fetch_error",
             f"The provider gave no token for this client. It said: {error.description}",
         ) from None
+    credentials = found.sealed.credentials
+    answer = credentials.reveal()["raw"]
+    learnt = metadata_from(answer, scope.provider.definition, "token_response_metadata")
+    return Sealed(credentials, Secret(with_learnt(config, learnt)))
 
 
 def _failed(ctx: Context, scope: Scope, log: str, error: ApiError) -> None:
@@ -156,17 +199,6 @@ def _failed(ctx: Context, scope: Scope, log: str, error: ApiError) -> None:
         log,
         "failed",
         activity.Message("error", error.message or error.code, {"code": error.code}),
-    )
-    failed_event(
-        ctx,
-        environment=scope.environment,
-        provider_config_key=scope.integration.unique_key,
-        provider=scope.provider,
-        connection_id=scope.connection_id,
-        error=(error.code, error.message or error.code),
-        end_user=scope.session.end_user,
-        webhook_url_override=scope.session.webhook_url_override,
-        log_id=log,
     )
 
 

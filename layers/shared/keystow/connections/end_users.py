@@ -144,19 +144,18 @@ def generated_tags(
     return merged if len(merged) <= MAX_TAGS else tags
 
 
-def check_webhook_url(url: str | None, *, loopback_allowed: bool) -> None:
+def check_webhook_url(
+    url: str | None, *, loopback_allowed: bool, path: tuple[str, ...] = ("webhook_url_override",)
+) -> None:
     """Require that a webhook URL of a body may be called.
 
     Raises:
-        ApiError: 400 ``invalid_body`` with a ``custom`` issue at ``webhook_url_override``.
+        ApiError: 400 ``invalid_body`` with a ``custom`` issue at the path.
     """
     if not url:
         return
-    from keystow.egress.errors import EgressRefused
-    from keystow.egress.guard import check_destination
+    from keystow.events.destinations import refusal
 
-    try:
-        check_destination(url, allow_loopback=loopback_allowed)
-    except EgressRefused:
-        issue = Issue("custom", "this webhook URL is not allowed", ("webhook_url_override",))
-        raise ApiError("invalid_body", issues=[issue]) from None
+    if refusal(url, loopback_allowed=loopback_allowed) is not None:
+        issue = Issue("custom", "this webhook URL is not allowed", path)
+        raise ApiError("invalid_body", issues=[issue])

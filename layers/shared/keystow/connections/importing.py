@@ -35,7 +35,12 @@ TAKES: Final = {
 
 
 def import_connection(
-    ctx: Context, environment: str, body: ImportBody, *, untested: bool = False
+    ctx: Context,
+    environment: str,
+    body: ImportBody,
+    *,
+    untested: bool = False,
+    raw: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Store a connection from a body and return it whole, refresh token included.
 
@@ -44,6 +49,7 @@ def import_connection(
         environment: the caller's environment.
         body: as validated.
         untested: take the credential without trying it.
+        raw: the token answer the credential came in, where the caller has it (OAuth 2.0).
 
     Raises:
         ApiError: 404 ``not_found``; 400 ``invalid_body``, ``connection_test_failed``.
@@ -73,7 +79,7 @@ def import_connection(
         raise ApiError("invalid_body", issues=issues)
     if kind == "TBA" and not config.get("accountId"):
         raise ApiError("invalid_body", "connection_config.accountId is required for TBA")
-    sealed = Sealed(Secret(_credentials(ctx, body)), Secret(config))
+    sealed = Sealed(Secret(_credentials(ctx, body, raw)), Secret(config))
     if not untested:
         verify(ctx, provider, sealed)
     end_user = end_user_of(body.end_user)
@@ -116,12 +122,14 @@ def _shown(saved: Saved, unique_key: str, sealed: Sealed) -> dict[str, Any]:
     )
 
 
-def _credentials(ctx: Context, body: ImportBody) -> dict[str, Any]:
+def _credentials(ctx: Context, body: ImportBody, raw: dict[str, Any] | None) -> dict[str, Any]:
     """Return the credential as stored (contract 8.2), from a body's."""
     given = body.credentials.model_dump(exclude_none=True)
     kind = given["type"]
     if kind == "NONE":
         return {"type": "NONE"}
+    if kind == "OAUTH2" and raw is not None:
+        return {**given, "raw": raw}
     if kind in {"OAUTH2", "OAUTH1"}:
         return {**given, "raw": dict(given)}
     if kind == "OAUTH2_CC":

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystow.clock import iso
 from keystow.connections.requests import ImportBody
-from keystow.errors import ApiError
+from keystow.errors import ApiError, invalid
+from keystow.oauth.token_answer import moment
 from keystow.registry import integrations, providers
 from keystow.validation import validated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _COMMON: Final = ("provider_config_key", "connection_id", "metadata", "connection_config")
 _FAR_SECONDS: Final = 100 * 365 * 86_400
+_YEAR_9999: Final = 253_402_300_800
 
 
 def from_flat_body(ctx: Context, environment: str, flat: dict[str, Any]) -> ImportBody:
@@ -29,7 +31,7 @@ def from_flat_body(ctx: Context, environment: str, flat: dict[str, Any]) -> Impo
     integration = integrations.by_unique_key(ctx, environment, key, fresh=True)
     provider = integration and providers.find(ctx, environment, integration.provider)
     if not integration or not provider:
-        raise ApiError("unknown_provider_config", "There is no integration of this key")
+        raise ApiError("unknown_provider_config", "There is no integration of this key", payload={})
     body: dict[str, Any] = {name: flat[name] for name in _COMMON if flat.get(name) is not None}
     if flat.get("webhook_url_override") is not None:
         body["webhook_url_override"] = flat["webhook_url_override"]
@@ -37,19 +39,22 @@ def from_flat_body(ctx: Context, environment: str, flat: dict[str, Any]) -> Impo
     return validated(ImportBody, body, "invalid_body")
 
 
+def raw_of(flat: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the token answer that a flat body brings along, to be kept as it is.
+
+    Raises:
+        ApiError: 400 ``invalid_body`` when it is no object.
+    """
+    raw = flat.get("raw")
+    if raw is not None and not isinstance(raw, dict):
+        raise invalid("invalid_body", "invalid_type", "expected an object", "raw")
+    return raw
+
+
 def _credentials(ctx: Context, auth_mode: str, flat: dict[str, Any]) -> dict[str, Any]:
     match auth_mode:
         case "OAUTH2":
-            _need(flat, "access_token", "missing_access_token")
-            found = {"type": "OAUTH2", **_some(flat, "access_token", "refresh_token")}
-            override = {
-                name: flat[f"oauth_{name}_override"]
-                for name in ("client_id", "client_secret")
-                if flat.get(f"oauth_{name}_override")
-            }
-            if override:
-                found["config_override"] = override
-            return found | _expiry(ctx, flat)
+            return _oauth2(ctx, flat)
         case "OAUTH2_CC":
             _need(flat, "access_token", "missing_access_token")
             return {
@@ -57,7 +62,7 @@ def _credentials(ctx: Context, auth_mode: str, flat: dict[str, Any]) -> dict[str
                 "token": flat["access_token"],
                 "client_id": flat.get("oauth_client_id_override"),
                 "client_secret": flat.get("oauth_client_secret_override"),
-                **_some(flat, "expires_at"),
+                **_expiry(ctx, flat),
             }
         case "OAUTH1":
             _need(flat, "oauth_token", "missing_oauth_token")
@@ -80,6 +85,22 @@ def _credentials(ctx: Context, auth_mode: str, flat: dict[str, Any]) -> dict[str
             raise ApiError("unsupported_auth_mode", f"{auth_mode} cannot be imported")
 
 
+def _oauth2(ctx: Context, flat: dict[str, Any]) -> dict[str, Any]:
+    _need(flat, "access_token", "missing_access_token")
+    found = {"type": "OAUTH2", **_some(flat, "access_token", "refresh_token"), **_expiry(ctx, flat)}
+    if "expires_at" not in found and flat.get("no_expiration") is not True:
+        raise ApiError(
+            "missing_expires_at",
+            "expires_at is missing; a token that never expires needs no_expiration: true",
+        )
+    override = {
+        name: flat[f"oauth_{name}_override"]
+        for name in ("client_id", "client_secret")
+        if flat.get(f"oauth_{name}_override")
+    }
+    return {**found, "config_override": override} if override else found
+
+
 def _need(flat: dict[str, Any], name: str, code: str) -> None:
     if not flat.get(name):
         raise ApiError(code, f"{name} is missing")
@@ -91,7 +112,13 @@ def _some(flat: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def _expiry(ctx: Context, flat: dict[str, Any]) -> dict[str, Any]:
     if flat.get("expires_at") is not None:
-        return {"expires_at": flat["expires_at"]}
+        ends = moment(flat["expires_at"])
+        if ends is None or ends >= _YEAR_9999:
+            raise ApiError(
+                "invalid_expires_at",
+                "expires_at must be an ISO 8601 date, or seconds or milliseconds since 1970",
+            )
+        return {"expires_at": iso(ends)}
     seconds = flat.get("expires_in")
     if seconds is None:
         return {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from keystow import paging
 from keystow.connections import views
-from keystow.errors import ApiError, Issue
+from keystow.errors import invalid
 from keystow.records.connection import (
     Connection,
     end_user_partition,
@@ -28,7 +28,6 @@ DEFAULT_LIMIT: Final = 10_000
 MOST: Final = 2_000
 # Lambda answers at most 6 MB; the rest is behind the cursor.
 ANSWER_BYTES: Final = 4_500_000
-PAGE: Final = 250
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,17 @@ class Query:
     limit: int = DEFAULT_LIMIT
     page: int = 0
     cursor: str | None = None
+    by_offset: bool = False  # limit or page was sent: its caller counts, and knows no cursor
 
 
 def find(ctx: Context, environment: str, query: Query) -> dict[str, Any]:
     """Return ``{"connections": [...]}``, with ``next_cursor`` when there are more.
 
     Raises:
-        ApiError: 400 ``invalid_query_params`` for a cursor that is none.
+        ApiError: 400 ``invalid_query_params`` for a cursor that is none, and for a ``limit`` of
+            more than fits into an answer: the next ``page`` would skip what was left out.
     """
-    after = _read_cursor(query.cursor)
+    after = paging.read_cursor(query.cursor, 2)
     names = {each.id: each.unique_key for each in integrations.list_all(ctx, environment)}
     if query.integration_keys:
         names = {id_: key for id_, key in names.items() if key in query.integration_keys}
@@ -72,7 +73,10 @@ def find(ctx: Context, environment: str, query: Query) -> dict[str, Any]:
             continue
         if len(shown) >= query.limit or size >= ANSWER_BYTES:
             assert last is not None
-            return {"connections": shown, "next_cursor": _cursor(last)}
+            if len(shown) < query.limit and query.by_offset and after is None:
+                message = f"{query.limit} do not fit into an answer; at most {len(shown)} here"
+                raise invalid("invalid_query_params", "too_big", message, "limit")
+            return {"connections": shown, "next_cursor": paging.cursor(*_order(last))}
         entry = views.listed(connection, names[integration])
         shown.append(entry)
         size += len(json.dumps(entry, ensure_ascii=False).encode())
@@ -85,7 +89,7 @@ def _candidates(
     environment: str,
     query: Query,
     names: dict[str, str],
-    after: tuple[str, str] | None,
+    after: tuple[str, ...] | None,
 ) -> Iterator[Item]:
     """Yield items newest first, from the narrowest source."""
     if query.connection_id is not None:
@@ -98,48 +102,25 @@ def _candidates(
         return
     if query.end_user_id is not None:
         partition = end_user_partition(environment, query.end_user_id)
-        yield from _indexed(ctx, "by_end_user", "end_user", partition, after)
+        yield from _indexed(ctx, "by_end_user", partition, after)
         return
     if query.integration_keys:
         sources = [
-            _indexed(
-                ctx,
-                "by_integration",
-                "integration",
-                integration_partition(environment, integration),
-                after,
-            )
+            _indexed(ctx, "by_integration", integration_partition(environment, integration), after)
             for integration in names
         ]
         yield from heapq.merge(*sources, key=_order, reverse=True)
         return
-    yield from _indexed(ctx, "by_environment", "environment", environment, after)
+    yield from _indexed(ctx, "by_environment", environment, after)
 
 
 def _indexed(
-    ctx: Context, index: str, attribute: str, partition: str, after: tuple[str, str] | None
+    ctx: Context, index: str, partition: str, after: tuple[str, ...] | None
 ) -> Iterator[Item]:
     start: Item | None = None
     if after is not None:
-        start = {
-            "created": after[0],
-            "pk": after[1],
-            "sk": tables.CONNECTION,
-            attribute: partition,
-        }
-    while True:
-        page = ctx.store.query(
-            tables.CONNECTIONS,
-            partition,
-            index=index,
-            descending=True,
-            limit=PAGE,
-            start=start,
-        )
-        yield from page.items
-        start = page.next
-        if start is None:
-            return
+        start = {"created": after[0], "pk": after[1], "sk": tables.CONNECTION}
+    return paging.newest(ctx.store, tables.CONNECTIONS, index, partition, start)
 
 
 def _order(item: Item) -> tuple[str, str]:
@@ -163,24 +144,3 @@ def _matches(connection: Connection, query: Query) -> bool:
     if end_user is not None:
         texts += [end_user.display_name or "", end_user.email or ""]
     return any(wanted in text.lower() for text in texts)
-
-
-def _cursor(item: Item) -> str:
-    text = json.dumps(list(_order(item)), separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str | None) -> tuple[str, str] | None:
-    if cursor is None:
-        return None
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (ValueError, RecursionError):
-        found = None
-    match found:
-        case [str(created), str(pk)] if created and pk:
-            return created, pk
-        case _:
-            issue = Issue("invalid_format", "not a cursor of this endpoint", ("cursor",))
-            raise ApiError("invalid_query_params", issues=[issue])

@@ -13,7 +13,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from keystow.clock import iso, parse_iso
+from keystow.clock import iso, parse_date
 from keystow.connections.end_users import EndUserBody, Tags, WebhookUrl
 from keystow.validation import Body, ConnectionId, ProviderConfigKey, issue_error
 
@@ -26,7 +26,7 @@ def _date(value: Any) -> str:
     """Return a date of a body in the form of credentials; numbers are epoch milliseconds."""
     seconds: float | None = None
     if isinstance(value, str):
-        seconds = parse_iso(value)
+        seconds = parse_date(value)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = value / 1000
     if seconds is None or not 0 <= seconds < 253_402_300_800:  # noqa: PLR2004 - year 9999
@@ -167,8 +167,10 @@ def _ids(value: Any) -> list[str]:
         found = TypeAdapter(list[ConnectionId]).validate_python(many, strict=True)
     except ValidationError:
         raise issue_error("invalid_union", "expected a connection id or a list of them") from None
-    if not 1 <= len(found) <= MAX_IDS:
-        raise issue_error("too_big", f"1 to {MAX_IDS} connection ids")
+    if not found:
+        raise issue_error("too_small", "at least one connection id")
+    if len(found) > MAX_IDS:
+        raise issue_error("too_big", f"at most {MAX_IDS} connection ids")
     return found
 
 

@@ -16,8 +16,9 @@ from keystow.errors import ApiError
 from keystow.events import outbox
 from keystow.modes import mode_of
 from keystow.modes.base import expiry_of
+from keystow.modes.verification import can_check, checked_host
 from keystow.records.connection import NO_ENVELOPE, Connection, EndUser, Sealed, StoredSecret
-from keystow.refresh.due import next_due, shard_of
+from keystow.refresh.due import next_check, next_due, shard_of
 from keystow.registry import integrations
 from keystow.store import ConditionFailed, Equals, Put, tables
 from keystow.store.operations import NEW
@@ -59,6 +60,7 @@ class Draft:
     end_user: EndUser | Keep | None = KEEP
     webhook_url_override: str | Keep | None = KEEP
     fetched: bool = True
+    by_session: bool = False  # of a connect session, whose end user the event names
     expected_generation: str | None = None  # of a reconnect: the connection must still be there
 
 
@@ -178,9 +180,15 @@ def sealed_secret(
     mode = mode_of(kind)
     refreshable = mode is not None and mode.refreshable(credentials)
     expires_at = expiry_of(credentials)
-    due = None
+    due = host = None
+    config = draft.sealed.connection_config.reveal()
+    checked = not refreshable and can_check(draft.provider, kind)
     if refreshable:
         due = next_due(now, expires_at, draft.provider.refresh_token_life_days, ctx.random)
+        host = draft.provider.token_host(config)
+    elif checked:
+        due = next_check(now, ctx.random)
+        host = checked_host(draft.provider, config)
     secret = StoredSecret(
         environment=draft.integration.environment,
         integration=draft.integration.id,
@@ -195,15 +203,11 @@ def sealed_secret(
         expires_at=expires_at,
         fence=fence,
         write_id=ids.short_id(ctx.random),
-        due_shard=shard_of(draft.connection_id) if refreshable else None,
+        due_shard=shard_of(draft.connection_id) if refreshable or checked else None,
         due_at=due,
-        host=_host(draft) if refreshable else None,
+        host=host,
     )
     return secret.resealed(ctx.vault, draft.sealed)
-
-
-def _host(draft: Draft) -> str | None:
-    return draft.provider.token_host(draft.sealed.connection_config.reveal())
 
 
 def _event(draft: Draft, made: Saved) -> outbox.AuthEvent:
@@ -216,7 +220,7 @@ def _event(draft: Draft, made: Saved) -> outbox.AuthEvent:
         operation="override" if made.operation == "override" else "creation",
         success=True,
         error=None,
-        end_user=made.connection.end_user,
+        end_user=made.connection.end_user if draft.by_session else None,
         tags=made.connection.tags,
         webhook_url_override=made.connection.webhook_url_override,
         log_id=None,

@@ -109,6 +109,6 @@ def _of_key(ctx: Context, text: str, any_of: tuple[str, ...]) -> Principal:
     if key is None:
         raise ApiError("unknown_account", "Authentication failed: the API key is not known")
     if any_of and not any(keys.grants(key.scopes, scope) for scope in any_of):
-        wanted = any_of[0] if len(any_of) == 1 else f"one of: {' or '.join(any_of)}"
-        raise ApiError("forbidden", f"Insufficient scope. Required: {wanted}")
+        wanted = f": {any_of[0]}" if len(any_of) == 1 else f" one of: {' or '.join(any_of)}"
+        raise ApiError("forbidden", f"Insufficient scope. Required{wanted}")
     return Principal(key.owner, key.scopes)

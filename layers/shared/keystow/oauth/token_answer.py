@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from keystow.clock import iso, parse_iso
+from keystow.clock import iso, parse_date
 from keystow.secret import Secret
 
 if TYPE_CHECKING:
@@ -139,13 +138,31 @@ def expiry(expires_at: Any, expires_in: Any, now: float) -> float | None:
             it so would refresh it in a storm.
         now: epoch seconds.
     """
-    moment = _moment(expires_at)
-    if moment is not None and moment > now:
-        return moment if moment - now <= _LONGEST_LIFE else None
+    ends = moment(expires_at)
+    if ends is not None and ends > now:
+        return ends if ends - now <= _LONGEST_LIFE else None
     seconds = _number(expires_in)
     if seconds is None or not 0 < seconds <= _LONGEST_LIFE:
         return None
     return now + seconds
+
+
+def moment(value: Any) -> float | None:
+    """Return the epoch seconds of a date in any of the forms that token answers have (9.3).
+
+    Args:
+        value: ISO 8601 text, an HTTP date, or epoch seconds or milliseconds as number or text.
+
+    Returns:
+        None when it is none of them, or before 1970.
+    """
+    number = _number(value)
+    if number is not None:
+        if number <= 0:
+            return None
+        return number / 1000 if number >= _MILLISECONDS_FROM else number
+    found = parse_date(value) if isinstance(value, str) else None
+    return found if found is not None and found > 0 else None
 
 
 def at(source: Any, path: str) -> Any:
@@ -228,20 +245,3 @@ def _number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _moment(value: Any) -> float | None:
-    number = _number(value)
-    if number is not None:
-        if number <= 0:
-            return None
-        return number / 1000 if number >= _MILLISECONDS_FROM else number
-    if not isinstance(value, str):
-        return None
-    moment = parse_iso(value)
-    if moment is None:
-        try:
-            moment = parsedate_to_datetime(value).timestamp()
-        except (ValueError, TypeError, OverflowError, IndexError):
-            return None
-    return moment if moment > 0 else None

@@ -21,11 +21,15 @@ def _authorization_params(params: dict[str, str]) -> dict[str, str]:
 
 
 class SessionConnectionConfig(Body):
-    """``connection_config`` of a session's defaults: anything."""
+    """``connection_config`` of a session's defaults: anything.
+
+    ``webhook_url`` is the older form of ``webhook_url_override`` (contract 3.1).
+    """
 
     model_config = ConfigDict(extra="allow", strict=True, hide_input_in_errors=True)
 
     oauth_scopes_override: str | None = None
+    webhook_url: WebhookUrl | None = None
 
 
 class IntegrationDefaults(Body):

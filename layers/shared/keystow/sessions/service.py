@@ -121,16 +121,16 @@ def _create(
     reconnect: tuple[str, str, str] | None = None,
     before: Connection | None = None,
 ) -> Created:
-    defaults, legacy_webhook = _defaults(body.integrations_config_defaults or {})
+    check_webhook_url(body.webhook_url_override, loopback_allowed=ctx.settings.loopback_allowed)
+    defaults, legacy_webhook = _defaults(ctx, body.integrations_config_defaults or {})
     webhook = body.webhook_url_override
     if webhook is None:
         webhook = legacy_webhook
-    check_webhook_url(webhook, loopback_allowed=ctx.settings.loopback_allowed)
     end_user = end_user_of(body.end_user, body.organization)
     tags = {**generated_tags(end_user, body.organization), **(body.tags or {})}
     if before is not None and end_user is None:
         end_user = before.end_user
-        tags = {**before.tags, **tags}
+        tags = tags if tags or body.tags is not None else before.tags
     now = ctx.clock.now()
     token = new_token(ctx.random)
     session = ConnectSession(
@@ -165,17 +165,25 @@ def _create(
 
 
 def _defaults(
-    given: dict[str, IntegrationDefaults],
+    ctx: Context, given: dict[str, IntegrationDefaults]
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
-    """Return the defaults as stored, and the webhook URL of the older form (contract 3.1)."""
+    """Return the defaults as stored, and the webhook URL of the older form (contract 3.1).
+
+    Raises:
+        ApiError: 400 ``invalid_body`` for a webhook URL that may not be called.
+    """
     found: dict[str, dict[str, Any]] = {}
     webhook: str | None = None
     for key, value in given.items():
         entry = value.model_dump(exclude_none=True)
         config = entry.get("connection_config") or {}
         old = config.pop("webhook_url", None)
-        if isinstance(old, str) and old and webhook is None:
-            webhook = old
+        check_webhook_url(
+            old,
+            loopback_allowed=ctx.settings.loopback_allowed,
+            path=("integrations_config_defaults", key, "connection_config", "webhook_url"),
+        )
+        webhook = webhook or old
         found[key] = entry
     return found, webhook
 
