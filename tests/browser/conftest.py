@@ -1,22 +1,10 @@
 """A real browser, and the stub of the API for it to talk to."""
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import sync_playwright
 
+from tests import chromium
 from tests.browser.stub import Served, Stub, free_port
-
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-# Long, since it passes only when something is broken, or the machine is busy with other things.
-WAIT_MS = 30_000
-expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +29,7 @@ def stub(_stub):
 def browser():
     # Not longer than a module: while Playwright runs, no other test may start an event loop.
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
+        browser = chromium.launch(playwright)
         yield browser
         browser.close()
 
@@ -49,7 +37,7 @@ def browser():
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1000, "height": 760})
-    context.set_default_timeout(WAIT_MS)
+    context.set_default_timeout(chromium.WAIT_MS)
     page = context.new_page()
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from tests import chromium
 from tests.e2e import driving
 
 if TYPE_CHECKING:
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.full
 
 CLIENT = Path(__file__).resolve().parents[1] / "clients/node_modules/@nangohq/frontend/dist"
-CHROMIUM = "/usr/bin/chromium"
-# Long, since it passes only when something is broken, or the machine is busy with other things.
-WAIT_MS = 30_000
-expect.set_options(timeout=WAIT_MS)
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PAGE = b"""<!doctype html><title>A customer's page</title><h1>A customer's page</h1>
 <button>Connect</button><pre></pre>
 <script type="module">
@@ -92,7 +81,7 @@ def site() -> Iterator[str]:
 def browser() -> Iterator[Browser]:
     # Not longer than a module: while Playwright runs, no other test may start an event loop.
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        running = chromium.launch(playwright)
         yield running
         running.close()
 
@@ -100,7 +89,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1000, "height": 760})
-    context.set_default_timeout(WAIT_MS)
+    context.set_default_timeout(chromium.WAIT_MS)
     yield context.new_page()
     context.close()
 
