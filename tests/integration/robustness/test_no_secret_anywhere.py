@@ -139,6 +139,8 @@ class Life:
             "params[password]": f"{MARK}-param",
         }
         assert self.popup(token).status == 200
+        fixed = {"connection_config": {"password": f"{MARK}-fixed"}}
+        assert self.popup(self.session(integrations_config_defaults={"own": fixed})).status == 200
         assert self.popup(token, **own_client).status == 200
         self.provider.mood = "bad"
         assert self.popup(token, **own_client).status == 400

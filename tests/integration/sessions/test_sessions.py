@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keystow.store import Key, Update, tables
 from tests.app import App, Result
 from tests.integration.connections.world import World
 
@@ -65,6 +66,19 @@ def test_a_session_shows_its_browser_what_it_needs_and_no_more(world: World) -> 
     assert "isReconnecting" not in data
     assert data["websocketsPath"] == "//socket.test/live"
     assert "hidden-scope" not in str(data)
+
+
+def test_what_a_session_fixes_opens_with_its_token_alone(world: World) -> None:
+    token = create(world, **FULL)
+    (row,) = [row for row in world.ctx.store.everything()["sessions"] if row["sk"] == "session"]
+    assert "region" not in repr(row)
+    assert show(world, token).json()["data"]["integrations_config_defaults"]
+    altered = bytearray(row["defaults"])
+    altered[-1] ^= 1
+    place = Key(tables.SESSIONS, row["pk"], row["sk"])
+    world.ctx.store.update(Update(place, set={"defaults": bytes(altered)}))
+    refused = show(world, token)
+    assert (refused.status, refused.code) == (401, "unknown_connect_session_token")
 
 
 def test_a_session_of_tags_alone_has_no_end_user(world: World) -> None:

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 class ConnectSession(Value):
-    """A connect session; its token is known only by hash. Times are milliseconds."""
+    """A connect session; its token is known only by hash. Times are milliseconds.
+
+    ``defaults`` may hold secrets, so the item has them sealed under the token
+    (:mod:`keystow.sessions.tokens`): only who presents it has them. They are not part of
+    :meth:`as_item`.
+    """
 
     token_hash: str
     environment: str
@@ -48,7 +53,6 @@ class ConnectSession(Value):
             "details": json.dumps(
                 {
                     "allowed_integrations": self.allowed_integrations,
-                    "defaults": self.defaults,
                     "overrides": self.overrides,
                     "webhook_url_override": self.webhook_url_override,
                     "organization_name": self.organization_name,
@@ -61,8 +65,10 @@ class ConnectSession(Value):
         return item
 
     @classmethod
-    def from_item(cls, item: Item) -> ConnectSession:
-        """Return the session of an item."""
+    def from_item(
+        cls, item: Item, defaults: dict[str, dict[str, Any]] | None = None
+    ) -> ConnectSession:
+        """Return the session of an item, with its defaults once they have been opened."""
         details = json.loads(item["details"])
         allowed = details["allowed_integrations"]
         reconnect = details["reconnect"]
@@ -76,7 +82,7 @@ class ConnectSession(Value):
             end_user=EndUser.from_item(item.get("end_user")),
             organization_name=details["organization_name"],
             allowed_integrations=None if allowed is None else tuple(allowed),
-            defaults=details["defaults"],
+            defaults=defaults or {},
             overrides=details["overrides"],
             webhook_url_override=details["webhook_url_override"],
             reconnect=None if reconnect is None else tuple(reconnect),

@@ -14,7 +14,7 @@ from keystow.records.connection import Connection
 from keystow.records.environment import DEFAULT_CONNECT_UI
 from keystow.records.session import ConnectSession
 from keystow.registry import integrations
-from keystow.sessions.tokens import LIFE_SECONDS, new_token
+from keystow.sessions.tokens import LIFE_SECONDS, item_of, new_token
 from keystow.store import Put, tables
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _create(
         webhook_url_override=webhook or None,
         reconnect=reconnect,
     )
-    ctx.store.put(Put(session.key, session.as_item()))
+    ctx.store.put(Put(session.key, item_of(session, token, ctx.random)))
     activity.begin(
         ctx,
         environment,
