@@ -77,8 +77,12 @@ def begin(config: Path, stack: str, given: list[str]) -> None:
     """Ask for what a stack needs that nothing is known of, and keep the answers.
 
     Raises:
-        SystemExit: no region, and nobody to ask.
+        SystemExit: no region, and nobody to ask; or the file holds something else.
     """
+    if config.exists() and config.read_bytes().strip():
+        raise SystemExit(
+            f"{config.name} has no [default.deploy.parameters]: add it, or move the file"
+        )
     chosen = dict(each.partition("=")[::2] for each in given)
     profile = os.environ.get("AWS_PROFILE")
     asking = sys.stdin.isatty()
@@ -159,17 +163,17 @@ def remember(config: Path, given: list[str], tags: list[str]) -> None:
         wanted["tags"] = " ".join(tags)
     head = "[default.deploy.parameters]\n"
     text = config.read_text(encoding="utf-8")
-    start = text.index(head) + len(head)
-    body, rest = text[start:], ""
+    before, found, body = text.partition(head)
+    start, rest = len(before) + len(found), ""
     if (next_table := body.find("\n[")) >= 0:
         body, rest = body[:next_table], body[next_table:]
     for name, value in wanted.items():
         body = re.sub(rf"^{name} *=.*\n?", "", body, flags=re.MULTILINE)
         body = f"{name} = {json.dumps(value)}\n{body}"
-    changed = text[:start] + body + rest
+    changed = text[:start] + body + rest if found else ""
     try:
         kept = tomllib.loads(changed)["default"]["deploy"]["parameters"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, KeyError):
         kept = {}
     if kept != {**tomllib.loads(text)["default"]["deploy"]["parameters"], **wanted}:
         print(f"Not saved: write {wanted} into {config.name} yourself", file=sys.stderr)

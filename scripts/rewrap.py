@@ -18,22 +18,23 @@ def main(name: str) -> int:
     Stopping it loses nothing: data keys that were wrapped anew are, the others are as before.
     """
     rewrapped = 0
-    event: dict[str, Any] = {}
-    result: dict[str, Any] = {"done": False}
+    refused: list[str] = []
+    event: dict[str, Any] | None = {}
     try:
         stack = Stack(name)
-        while not result["done"]:
+        while event is not None:
             result = stack.invoke("RewrapFunctionName", event)
-            event = {"since": result["since"]}
+            event = result["next"]
             rewrapped += result["rewrapped"]
+            refused += result["refused"]
             print(f"{rewrapped} data keys so far", file=sys.stderr)
     except Refused as refusal:
         print(f"Stopped after {rewrapped} data keys: {refusal}", file=sys.stderr)
         return 1
     print(f"{rewrapped} data keys were wrapped anew.")
-    for each in result["refused"]:
-        print(f"KMS does not take {each}: altered, or wrapped by a key that is gone.")
-    return 1 if result["refused"] else 0
+    for each in refused:
+        print(f"KMS refused {each}")
+    return 1 if refused else 0
 
 
 if __name__ == "__main__":

@@ -15,14 +15,19 @@ LAST_SECONDS = 15
 
 
 def handler(event: Mapping[str, Any] | None, lambda_context: Any) -> dict[str, Any]:
-    """Answer how far it came; ``{"since": …}`` of that answer goes on with it.
+    """Answer how far it came; ``next`` of that answer, handed in as the event, goes on.
 
     Raises:
-        ValueError: ``since`` is not one that was answered.
+        ValueError: the event is neither empty nor one that was answered.
     """
-    since = (event or {}).get("since")
-    if since is not None and (type(since) is not int or since < 0):
-        raise ValueError("since must be what an earlier call answered")
+    begun = _position(event) if event else None
     ctx = context.current()
     left = lambda_context.get_remaining_time_in_millis() / 1000 - LAST_SECONDS
-    return rewrapping.rewrap(ctx, since, ctx.clock.now() + left)
+    return rewrapping.rewrap(ctx, begun, ctx.clock.now() + left)
+
+
+def _position(event: Mapping[str, Any]) -> rewrapping.Position:
+    since, environment, after = (event.get(name) for name in ("since", "environment", "after"))
+    if type(since) is not int or not isinstance(environment, str) or not isinstance(after, str):
+        raise ValueError("send {}, or what an earlier call answered as next")
+    return rewrapping.Position(since, environment, after)

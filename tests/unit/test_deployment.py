@@ -236,6 +236,23 @@ def test_a_deployment_that_fails_changes_no_saved_answer(deploy, sam):
     assert deploy.config_of("keystow").read_text() == SAVED
 
 
+def test_a_file_that_holds_something_else_is_left_alone(deploy, sam):
+    text = '[staging.deploy.parameters]\nstack_name = "x"\n'
+    deploy.config_of("keystow").write_text(text)
+    with pytest.raises(SystemExit, match="samconfig-keystow.toml"):
+        deploy.main(["keystow", "python3.13"])
+    assert deploy.config_of("keystow").read_text() == text
+    assert sam.calls == []
+
+
+def test_a_remark_behind_the_tables_name_is_no_harm(deploy, sam, capsys):
+    text = '[default.deploy.parameters] # ours\nparameter_overrides = "LogLevel=INFO"\n'
+    deploy.config_of("keystow").write_text(text)
+    assert deploy.main(["keystow", "python3.12"]) == 0
+    assert deploy.config_of("keystow").read_text() == text
+    assert "Not saved" in capsys.readouterr().err
+
+
 def test_a_file_written_by_hand_is_not_broken(deploy, sam, capsys):
     text = '[default.deploy.parameters]\nparameter_overrides = [\n  "LogLevel=INFO",\n]\n'
     deploy.config_of("keystow").write_text(text)
@@ -326,18 +343,24 @@ def test_a_function_that_fails_ends_the_command_with_its_words(run, capsys):
 
 
 def test_rewrapping_goes_on_until_nothing_is_left(run, capsys):
-    part = {"since": 7, "rewrapped": 400, "refused": [], "done": False}
-    status, account = run("rewrap", part, {**part, "rewrapped": 5, "done": True})
+    place = {"since": 7, "environment": "e1", "after": "credential-20260101"}
+    part = {"rewrapped": 400, "refused": [], "next": place}
+    status, account = run("rewrap", part, {"rewrapped": 5, "refused": [], "next": None})
     assert status == 0
-    assert account.events == [("rewrap", {}), ("rewrap", {"since": 7})]
+    assert account.events == [("rewrap", {}), ("rewrap", place)]
     assert "405 data keys were wrapped anew" in capsys.readouterr().out
 
 
 def test_rewrapping_names_what_kms_does_not_take_and_fails(run, capsys):
-    answer = {"since": 7, "rewrapped": 1, "refused": ["e1/credential-20260101"], "done": True}
-    status, _ = run("rewrap", answer)
+    place = {"since": 7, "environment": "e1", "after": "credential-20260101"}
+    first = {
+        "rewrapped": 1,
+        "refused": ["e1/credential-20260101: DisabledException"],
+        "next": place,
+    }
+    status, _ = run("rewrap", first, {"rewrapped": 0, "refused": [], "next": None})
     assert status == 1
-    assert "e1/credential-20260101" in capsys.readouterr().out
+    assert "e1/credential-20260101: DisabledException" in capsys.readouterr().out
 
 
 def recipe(folder, *variables):

@@ -13,10 +13,13 @@ from keystow.store import Update, tables
 from keystow.vault import Purpose, Vault, VaultUnavailable
 from keystow.vault.kms import KmsError, KmsKeyWrapper
 from keystow.vault.vault import CACHE_SECONDS
+from tests.app import function
 from tests.support import make_context
 
 BINDING = ("integration", "c1", "connection#secret", "g1", "1")
+FIRST = "arn:aws:kms:us-east-1:1:key/first"
 SECOND = "arn:aws:kms:us-east-1:1:key/second"
+THIRD = "arn:aws:kms:us-east-1:1:key/third"
 EVER = float("inf")
 
 
@@ -57,10 +60,10 @@ def test_after_it_the_former_kms_key_is_needed_no_more(ctx: Any) -> None:
 
     result = rewrapping.rewrap(ctx, None, EVER)
 
-    assert result["done"] is True
+    assert result["next"] is None
     assert result["refused"] == []
     assert set(keys(ctx)) == {SECOND}
-    ctx.kms.disabled = {"arn:aws:kms:us-east-1:1:key/first"}
+    ctx.kms.disabled = {FIRST}
     purposes = [*[Purpose.CREDENTIAL] * 3, Purpose.INTEGRATION, Purpose.CREDENTIAL]
     vault = fresh(ctx)
     for purpose, envelope in zip(purposes, sealed, strict=True):
@@ -90,11 +93,34 @@ def test_a_call_that_runs_out_of_time_is_gone_on_with(ctx: Any) -> None:
 
     ctx.kms.rewrap = slow
     first = rewrapping.rewrap(ctx, None, ctx.clock.now() + 2)
-    second = rewrapping.rewrap(ctx, first["since"], EVER)
+    second = rewrapping.rewrap(ctx, rewrapping.Position(**first["next"]), EVER)
 
-    assert (first["rewrapped"], first["done"]) == (2, False)
-    assert (second["rewrapped"], second["done"]) == (before - 2, True)
+    assert first["rewrapped"] == 2
+    assert (second["rewrapped"], second["next"]) == (before - 2, None)
     assert len(done) == before
+
+
+def test_a_call_of_another_environments_time_goes_on_where_that_one_stopped(ctx: Any) -> None:
+    days(ctx, 2)
+    service.create(ctx, "prod", is_production=True)
+    before = len(keys(ctx))
+    ctx.kms.key_id = SECOND
+    real, position, calls = ctx.kms.rewrap, None, 0
+
+    def slow(*args: Any) -> Any:
+        ctx.clock.advance(1)
+        return real(*args)
+
+    ctx.kms.rewrap = slow
+    rewrapped = 0
+    while calls == 0 or position is not None:
+        result = rewrapping.rewrap(ctx, position, ctx.clock.now() + 1)
+        rewrapped += result["rewrapped"]
+        position = rewrapping.Position(**result["next"]) if result["next"] else None
+        calls += 1
+
+    assert rewrapped == before
+    assert set(keys(ctx)) == {SECOND}
 
 
 def test_without_another_kms_key_all_are_wrapped_by_its_newest_material(ctx: Any) -> None:
@@ -105,13 +131,15 @@ def test_without_another_kms_key_all_are_wrapped_by_its_newest_material(ctx: Any
 
 def test_a_container_that_still_makes_keys_the_old_way_is_not_overlooked(ctx: Any) -> None:
     ctx.kms.key_id = SECOND
-    since = rewrapping.rewrap(ctx, None, EVER)["since"]
-    ctx.kms.key_id = "arn:aws:kms:us-east-1:1:key/first"
+    begun = int(ctx.clock.now() * 1000)
+    rewrapping.rewrap(ctx, None, EVER)
+    ctx.kms.key_id = FIRST
     ctx.clock.advance(86_400)
     seal(ctx)
     ctx.kms.key_id = SECOND
 
-    assert rewrapping.rewrap(ctx, since, EVER)["rewrapped"] == 1
+    goes_on = rewrapping.Position(begun, ctx.environment, "")
+    assert rewrapping.rewrap(ctx, goes_on, EVER)["rewrapped"] == 1
     assert set(keys(ctx)) == {SECOND}
 
 
@@ -139,25 +167,43 @@ def test_one_that_kms_does_not_take_is_named_and_the_others_go_on(ctx: Any) -> N
 
     result = rewrapping.rewrap(ctx, None, EVER)
 
-    assert result["refused"] == [f"{ctx.environment}/{broken.data_key}"]
-    assert result["done"] is True
+    place = f"{ctx.environment}/{broken.data_key}"
+    assert result["refused"] == [f"{place}: InvalidCiphertextException"]
+    assert result["next"] is None
     assert keys(ctx).count(SECOND) == len(keys(ctx)) - 1
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "DisabledException", "Throttling"])
-def test_a_kms_key_that_may_not_be_used_stops_it_before_anything_is_lost(
-    ctx: Any, code: str
-) -> None:
+def test_one_whose_kms_key_is_gone_does_not_hold_up_the_others(ctx: Any) -> None:
+    ctx.kms.key_id = THIRD
+    lost = seal(ctx, Purpose.INTEGRATION)
+    ctx.kms.key_id = FIRST
+    days(ctx, 2)
+    ctx.kms.disabled = {THIRD}
+    ctx.kms.key_id = SECOND
+
+    result = rewrapping.rewrap(ctx, None, EVER)
+
+    assert result["refused"] == [f"{ctx.environment}/{lost.data_key}: DisabledException"]
+    assert sorted(set(keys(ctx))) == [SECOND, THIRD]
+
+
+def test_kms_being_away_stops_it_before_anything_is_lost(ctx: Any) -> None:
     envelope = seal(ctx)
     ctx.clock.advance(1)
-    ctx.kms.failure = KmsError(code)
+    ctx.kms.failure = KmsError("ThrottlingException")
 
-    with pytest.raises(VaultUnavailable, match=code):
+    with pytest.raises(VaultUnavailable, match="Throttling"):
         rewrapping.rewrap(ctx, None, EVER)
 
     ctx.kms.failure = None
     vault = fresh(ctx)
     assert vault.open(Purpose.CREDENTIAL, ctx.environment, BINDING, envelope) == b"secret"
+
+
+@pytest.mark.parametrize("event", [{"since": "7"}, {"since": 7, "environment": "e"}, {"x": 1}])
+def test_an_event_that_was_never_answered_is_refused(event: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="what an earlier call answered"):
+        function("rewrap_data_keys").handler(event, None)
 
 
 def test_it_works_with_kms_itself() -> None:

@@ -8,7 +8,7 @@ What the data keys sealed is not touched, and stays readable before, during and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from keystow.store import ConditionFailed, Equals, Key, Update, tables
 from keystow.store.store import pages
@@ -21,23 +21,41 @@ if TYPE_CHECKING:
     from keystow.store import Store
     from keystow.vault.kms import KeyWrapper
 
-_PREFIX = "datakey#"
+_PREFIX: Final = "datakey#"
+# What KMS says of this one data key and the key that wrapped it; asking again changes nothing.
+_OF_THIS_ONE: Final = frozenset(
+    {
+        "AccessDeniedException",
+        "DisabledException",
+        "IncorrectKeyException",
+        "InvalidCiphertextException",
+        "KMSInvalidStateException",
+        "NotFoundException",
+    }
+)
 
 
 class Result(Value):
     """How far a run came.
 
-    ``rewrapped`` by it; ``refused``: data keys that KMS does not take as what they should be;
-    ``done``: none is left to look at.
+    ``rewrapped`` by it; ``refused``: (data key, KMS's code) of those that KMS did not take;
+    ``last``: the last one looked at; ``done``: it was the last of all.
     """
 
     rewrapped: int
-    refused: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+    last: str
     done: bool
 
 
 def rewrap_environment(
-    store: Store, wrapper: KeyWrapper, clock: Clock, environment: str, since: int, until: float
+    store: Store,
+    wrapper: KeyWrapper,
+    clock: Clock,
+    environment: str,
+    since: int,
+    until: float,
+    after: str = "",
 ) -> Result:
     """Wrap an environment's data keys anew.
 
@@ -47,31 +65,33 @@ def rewrap_environment(
         clock: time.
         environment: whose.
         since: begin of the whole undertaking, in milliseconds since the epoch: what the present
-            key wrapped after it is passed over, so that the next run goes on where this stopped.
+            key wrapped after it is passed over.
         until: epoch seconds after which no further one is begun.
+        after: the last data key that an earlier run has looked at.
 
     Raises:
-        VaultUnavailable: KMS did not answer, or this role may not use one of the keys.
+        VaultUnavailable: KMS did not answer.
         StoreUnavailable: as the store.
     """
     rewrapped = 0
-    refused: list[str] = []
+    refused: list[tuple[str, str]] = []
     for item in pages(store, tables.REGISTRY, environment, prefix=_PREFIX):
-        if "wrapped" not in item:
-            continue  # destroyed
+        name = item["sk"].removeprefix(_PREFIX)
+        if "wrapped" not in item or name <= after:
+            continue  # destroyed, or looked at
         made: int = item.get("wrapped_at") or item["created_at"]
         if item["key"] == wrapper.key_id and made >= since:
             continue
         if clock.now() >= until:
-            return Result(rewrapped, tuple(refused), done=False)
-        name = item["sk"].removeprefix(_PREFIX)
+            return Result(rewrapped, tuple(refused), after, done=False)
+        after = name
         context = encryption_context(environment, name.rpartition("-")[0])
         try:
             fresh = wrapper.rewrap(Wrapped(bytes(item["wrapped"]), item["key"]), context)
         except KmsError as error:
-            if not error.altered:
+            if error.code not in _OF_THIS_ONE:
                 raise VaultUnavailable(error.code) from error
-            refused.append(name)
+            refused.append((name, error.code))
             continue
         update = Update(
             Key(tables.REGISTRY, environment, item["sk"]),
@@ -87,4 +107,4 @@ def rewrap_environment(
         except ConditionFailed:
             continue
         rewrapped += 1
-    return Result(rewrapped, tuple(refused), done=True)
+    return Result(rewrapped, tuple(refused), after, done=True)
