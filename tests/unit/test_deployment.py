@@ -239,7 +239,7 @@ def test_a_deployment_that_fails_changes_no_saved_answer(deploy, sam):
 def test_a_file_that_holds_something_else_is_left_alone(deploy, sam):
     text = '[staging.deploy.parameters]\nstack_name = "x"\n'
     deploy.config_of("keystow").write_text(text)
-    with pytest.raises(SystemExit, match="samconfig-keystow.toml"):
+    with pytest.raises(SystemExit, match=r"samconfig-keystow\.toml"):
         deploy.main(["keystow", "python3.13"])
     assert deploy.config_of("keystow").read_text() == text
     assert sam.calls == []
