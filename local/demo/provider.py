@@ -328,9 +328,13 @@ class RunningProvider:
             port = probe.getsockname()[1]
         self.url = f"http://{host}:{port}"
         self._app = create_provider(state_dir, base_url=self.url, **options)
-        self._server = make_server(
-            host, port, self._app, threaded=True, request_handler=_QuietHandler
-        )
+        try:
+            self._server = make_server(
+                host, port, self._app, threaded=True, request_handler=_QuietHandler
+            )
+        except BaseException:
+            self._app.extensions["demo_store"].close()
+            raise
         if isinstance(self._server, ThreadedWSGIServer):
             self._server.daemon_threads = True
             self._server.block_on_close = False

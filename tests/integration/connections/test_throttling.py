@@ -26,11 +26,13 @@ DUE = 0.8 * LIFE
 
 
 class Hosts:
-    """Token endpoints of any host; those in ``busy`` answer 429, with this ``Retry-After``."""
+    """Token endpoints of any host; those in ``busy`` refuse, with this ``Retry-After``."""
 
     def __init__(self) -> None:
         self.busy: dict[str, str | None] = {}
+        self.status = 429
         self.asked: list[str] = []
+        self.together: threading.Barrier | None = None
         self._lock = threading.Lock()
 
     def send(self, _method: str, url: str, **_request: Any) -> Answer:
@@ -38,10 +40,12 @@ class Hosts:
         with self._lock:
             self.asked.append(host)
             number = len(self.asked)
+        if self.together:
+            self.together.wait(10)
         if host in self.busy:
             patience = self.busy[host]
             headers: Mapping[str, str] = {} if patience is None else {"retry-after": patience}
-            return answer(429, {}, headers)
+            return answer(self.status, {}, headers)
         token = {"access_token": f"at-{number}", "refresh_token": "rt", "expires_in": LIFE}
         return answer(200, {**token, "token_type": "bearer"})
 
@@ -81,7 +85,14 @@ def pause_of(world: World) -> float:
     return 0 if until is None else round(until / 1000 - world.ctx.clock.now(), 3)
 
 
-def test_one_refusal_puts_off_all_connections_of_the_host_until_the_time_is_over(
+def host_paused(world: World, seconds: float = 600) -> None:
+    """Let two connections have been told to wait so long."""
+    for name in ("one", "another"):
+        throttle.note(world.ctx, world.environment, HOST, name, seconds)
+    assert pause_of(world) == seconds
+
+
+def test_two_refusals_put_off_all_connections_of_the_host_until_the_time_is_over(
     world: World, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "IN_FLIGHT", 3)
@@ -89,7 +100,9 @@ def test_one_refusal_puts_off_all_connections_of_the_host_until_the_time_is_over
     for name in names:
         world.rotating(name, expires_in=LIFE)
     hosts.busy[HOST] = "600"
-    world.ctx.clock.advance(DUE)
+    world.ctx.clock.advance(DUE - 15)
+    throttle.note(world.ctx, world.environment, HOST, "another", 600)
+    world.ctx.clock.advance(15)
     assert sweep.sweep(world.ctx) == 60
     assert world.work() == []
     refused = len(hosts.asked)
@@ -118,17 +131,14 @@ def test_another_host_and_another_environment_are_not_held_up(world: World, host
     client = {"type": "OAUTH2", "client_id": "id", "client_secret": "s"}
     world.integration("other", "other", credentials=client)
     neighbour = World(of=world, environment="env2")
-    for name in ("c1", "c2"):
-        world.rotating(name, expires_in=-60)
+    world.rotating("c2", expires_in=-60)
     world.rotating("c3", expires_in=-60, key="other")
     neighbour.rotating("c4", expires_in=-60)
-    hosts.busy[HOST] = "600"
-    assert read(world, "c1").status == 400
-    hosts.busy.clear()
+    host_paused(world)
     assert read(world, "c2").status == 424
     assert world.read("c3", "other").status == 200
     assert read(neighbour, "c4").status == 200
-    assert hosts.asked == [HOST, "other.example", HOST]
+    assert hosts.asked == ["other.example", HOST]
 
 
 def test_a_reader_gets_a_valid_token_and_is_told_to_wait_for_an_expired_one(
@@ -136,8 +146,10 @@ def test_a_reader_gets_a_valid_token_and_is_told_to_wait_for_an_expired_one(
 ) -> None:
     world.rotating("over", expires_in=-60)
     world.rotating("too", expires_in=-60)
-    world.rotating("valid", expires_in=45)
+    world.rotating("valid", expires_in=60)
     hosts.busy[HOST] = "600"
+    throttle.note(world.ctx, world.environment, HOST, "another", 600)
+    world.ctx.clock.advance(15)
     first = read(world, "over")
     assert (first.status, first.code) == (400, "invalid_credentials")
     assert first.headers["retry-after"] == "600"
@@ -170,8 +182,8 @@ def test_pauses_double_where_the_host_names_none_and_begin_anew_after_a_success(
         world.ctx.clock.advance(pauses[-1])
         assert pause_of(world) == 0
     assert pauses == [15, 30, 60, 120, 240, 480, 900, 900]
-    throttle.worked(world.ctx, world.environment, HOST)
-    throttle.note(world.ctx, world.environment, HOST, "c1", None)
+    throttle.worked(world.ctx, world.environment, HOST, "c8")
+    throttle.note(world.ctx, world.environment, HOST, "c9", None)
     assert pause_of(world) == 15
 
 
@@ -188,13 +200,88 @@ def test_a_token_from_a_host_makes_its_next_pause_short_again(world: World, host
     assert pause_of(world) == 15
 
 
-def test_one_account_that_is_refused_again_and_again_makes_no_pause_longer(world: World) -> None:
+def test_one_connection_pauses_its_host_for_a_moment_and_only_once(world: World) -> None:
+    throttle.note(world.ctx, world.environment, HOST, "c1", 3_600)
+    assert pause_of(world) == 15
     for _time in range(5):
-        throttle.note(world.ctx, world.environment, HOST, "c1", None)
-        assert pause_of(world) == 15
-        world.ctx.clock.advance(15)
-    throttle.note(world.ctx, world.environment, HOST, "c2", None)
-    assert pause_of(world) == 30
+        world.ctx.clock.advance(3_600)
+        throttle.worked(world.ctx, world.environment, HOST, "c2")
+        throttle.note(world.ctx, world.environment, HOST, "c1", 3_600)
+        assert pause_of(world) == 0, "its own failure holds it back"
+
+
+def test_a_second_connection_pauses_it_for_as_long_as_it_was_told(world: World) -> None:
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    throttle.note(world.ctx, world.environment, HOST, "c2", 600)
+    assert pause_of(world) == 600
+    world.ctx.clock.advance(600)
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    assert pause_of(world) == 0
+    throttle.note(world.ctx, world.environment, HOST, "c3", 600)
+    assert pause_of(world) == 15
+    throttle.note(world.ctx, world.environment, HOST, "c4", 600)
+    assert pause_of(world) == 600, "two say so again"
+
+
+def test_two_refusals_with_a_success_between_are_two_accounts(world: World) -> None:
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    world.ctx.clock.advance(15)
+    throttle.worked(world.ctx, world.environment, HOST, "c3")
+    throttle.note(world.ctx, world.environment, HOST, "c2", 600)
+    assert pause_of(world) == 15
+
+
+def test_a_connection_that_worked_again_is_heard_again(world: World) -> None:
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    world.ctx.clock.advance(15)
+    throttle.worked(world.ctx, world.environment, HOST, "c2")
+    throttle.worked(world.ctx, world.environment, HOST, "c1")
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    assert pause_of(world) == 15
+
+
+def test_503_with_retry_after_asks_for_patience_too(world: World, hosts: Hosts) -> None:
+    hosts.status, hosts.busy[HOST] = 503, "600"
+    for name in ("c1", "c2", "c3"):
+        world.rotating(name, expires_in=-60)
+    assert read(world, "c1").status == 400
+    world.ctx.clock.advance(15)
+    assert read(world, "c2").status == 400
+    assert read(world, "c3").status == 424
+    assert pause_of(world) == 600
+
+
+def test_force_refresh_does_not_ask_before_the_time_that_the_connection_was_told(
+    world: World, hosts: Hosts
+) -> None:
+    for name in ("c1", "c2"):
+        world.rotating(name, expires_in=LIFE)
+    hosts.busy[HOST] = "600"
+    assert read(world, "c1", "&force_refresh=true").status == 400
+    hosts.busy.clear()
+    world.ctx.clock.advance(60)
+    waiting = read(world, "c1", "&force_refresh=true")
+    assert (waiting.status, waiting.code) == (424, "invalid_credentials")
+    assert waiting.headers["retry-after"] == "540"
+    assert read(world, "c1").status == 200, "its token is valid"
+    assert len(hosts.asked) == 1
+    assert read(world, "c2", "&force_refresh=true").status == 200, "the others are"
+    world.ctx.clock.advance(540)
+    assert read(world, "c1", "&force_refresh=true").status == 200
+
+
+def test_those_that_were_told_to_wait_do_not_all_come_first_when_it_is_over(
+    world: World, hosts: Hosts
+) -> None:
+    hosts.busy[HOST] = "600"
+    over = (world.ctx.clock.now() + 600) * 1000
+    hosts.together = threading.Barrier(8)
+    for number in range(8):
+        world.rotating(f"c{number}", expires_in=-60)
+    run_in_parallel(8, lambda place: read(world, f"c{place}"))
+    due = [world.secret(f"c{number}").due_at or 0 for number in range(8)]
+    assert min(due) >= over
+    assert max(due) - min(due) > 60_000
 
 
 def test_a_pause_of_hours_ago_does_not_make_the_next_one_longer(world: World) -> None:
@@ -210,23 +297,24 @@ def test_a_hundred_refusals_at_once_are_one(world: World) -> None:
     assert pause_of(world) == 15
 
 
-def test_one_refusal_speaks_for_the_others_for_an_hour_at_most(world: World) -> None:
+def test_a_host_is_left_alone_for_an_hour_at_most(world: World) -> None:
     throttle.note(world.ctx, world.environment, HOST, "c1", 1e9)
+    throttle.note(world.ctx, world.environment, HOST, "c2", 1e9)
     assert pause_of(world) == 3_600
 
 
 def test_an_answer_that_was_on_its_way_does_not_end_a_pause(world: World) -> None:
-    throttle.note(world.ctx, world.environment, HOST, "c1", 60)
-    throttle.worked(world.ctx, world.environment, HOST)
-    assert pause_of(world) == 60
-    world.ctx.clock.advance(60)
-    throttle.note(world.ctx, world.environment, HOST, "c2", None)
-    assert pause_of(world) == 30, "nor does it make the next one short"
+    throttle.note(world.ctx, world.environment, HOST, "c1", None)
+    throttle.worked(world.ctx, world.environment, HOST, "c3")
+    assert pause_of(world) == 15
+    world.ctx.clock.advance(15)
+    throttle.note(world.ctx, world.environment, HOST, "c2", 60)
+    assert pause_of(world) == 60, "nor does it make the next one short"
 
 
 def test_the_longer_of_two_pauses_stands(world: World) -> None:
     other = elsewhere(world).ctx
-    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    host_paused(world)
     throttle.note(other, world.environment, HOST, "c1", 60)
     third = elsewhere(world).ctx
     until = throttle.paused_until(third, world.environment, HOST)
@@ -242,7 +330,7 @@ def test_a_pause_is_known_to_other_containers_on_dynamodb() -> None:
         assert throttle.paused_until(other, "env2", HOST) is None
         mine.clock.sleep(15)
         assert throttle.paused_until(other, "env1", HOST) is None
-        throttle.worked(other, "env1", HOST)
+        throttle.worked(other, "env1", HOST, "c3")
         mine.clock.sleep(throttle.READ_AGAIN_SECONDS)
         throttle.paused_until(mine, "env1", HOST)
         throttle.note(mine, "env1", HOST, "c2", None)

@@ -9,6 +9,7 @@ import pytest
 
 from keystow.environments import keys
 from keystow.events import deliveries
+from keystow.store import Update, tables
 from tests.app import App, Result, invoke
 from tests.support import FakeEgress, make_context, moto_store, seed_environment
 
@@ -247,6 +248,48 @@ def test_a_delivered_one_is_sent_again() -> None:
     assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
     found = world.app.get(f"/webhook-deliveries/{begun['id']}").json()["data"]
     assert (found["state"], len(found["history"])) == ("delivered", 2)
+
+
+def test_who_may_replay_only_is_shown_no_body_and_no_attempts() -> None:
+    world = World(500)
+    world.connected()
+    world.send()
+    place = world.one()["id"]
+    scope = "environment:webhook_deliveries:replay"
+    _key, text, writes = keys.new_key(world.ctx, "env1", "replays", (scope,))
+    world.ctx.store.transact(list(writes))
+
+    begun = world.replay(place, key=text.reveal()).json()["data"]
+
+    assert begun == world.one()
+    assert not {"body", "history"} & begun.keys()
+
+
+def test_a_replay_while_the_last_attempt_is_on_its_way_begins_after_it() -> None:
+    world = World()
+    answers = []
+
+    def ask_meanwhile(_sent: Any) -> int:
+        answers.append(world.replay())
+        return 500
+
+    world.egress.answers = [ask_meanwhile, 200]
+    world.connected()
+    place = world.one()["id"]
+    row = tables.delivery(*deliveries.parts(place))
+    world.ctx.store.update(Update(row, set={"attempt": 9}))
+    world.ctx.queues.webhook[0][0]["attempt"] = 10
+    world.send()
+    waiting = world.one()
+    world.ctx.clock.advance(7)
+    world.send()
+
+    assert [(each.status, each.json()["data"]["state"]) for each in answers] == [(202, "pending")]
+    assert (waiting["state"], waiting["attempts"]) == ("pending", 0)
+    assert "2026-01-01T00:00:05" <= waiting["next_attempt_at"] <= "2026-01-01T00:00:08"
+    assert waiting["replayed_at"] == "2026-01-01T00:00:01.000Z"
+    assert (world.one()["state"], world.one()["attempts"]) == ("delivered", 1)
+    assert len(world.egress.sent) == 2
 
 
 def test_while_an_attempt_is_on_its_way_a_replay_waits_for_its_outcome() -> None:

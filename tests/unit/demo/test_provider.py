@@ -433,8 +433,7 @@ def test_fifty_refreshes_at_once_let_exactly_one_through(running):
         assert sorted(seen) == [200] + [400] * 49
 
 
-def test_the_page_leaves_out_the_question_whether_a_client_is_still_known(tmp_path):
-    visitor = Visitor(tmp_path)
+def test_the_page_leaves_out_the_question_whether_a_client_is_still_known(visitor):
     secret = {"client_id": visitor.client_id, "client_secret": visitor.secret}
     assert visitor.post("/revoke", data={"token": "none", **secret}).status_code == 200
     assert "<td>revocation</td>" not in visitor.get("/").text

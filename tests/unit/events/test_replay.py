@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from keystow.activity import log
-from keystow.events import delivery, endpoints, replay
+from keystow.egress.client import Answer
+from keystow.egress.errors import EgressRefused
+from keystow.events import deliveries, delivery, endpoints, replay
 from keystow.events.delivery import Outcome
-from keystow.store import Update, tables
+from keystow.store import Key, Update, tables
 from tests.support import SIGNING_KEY, FakeEgress, make_context, moto_store, run_in_parallel
-from tests.unit.events.sending import HOUR, Crash, row, run_for, run_queue, written_event
+from tests.unit.events.sending import HOUR, SECONDARY, Crash, row, run_for, run_queue, written_event
 
 
 def test_a_redriven_dead_letter_is_delivered_anew_once() -> None:
@@ -217,3 +219,75 @@ def test_what_is_replayed_is_kept_for_as_long_again() -> None:
     assert row(ctx, event_id)["state"] == "failed"
     event = ctx.store.get(tables.event(event_id))
     assert min(event["ttl"], row(ctx, event_id)["ttl"]) > ctx.clock.now() + 28 * 86_400
+
+
+def expire(ctx: Any) -> None:
+    """Remove what the table would by now."""
+    for item in ctx.store.everything()["events"]:
+        if item["ttl"] <= ctx.clock.now():
+            ctx.store.delete(Key(tables.EVENTS, item["pk"], item["sk"]))
+
+
+@pytest.mark.parametrize("last", [200, 500, 410, EgressRefused("private")])
+def test_what_ended_late_can_be_read_and_sent_again_for_30_days(last: Any) -> None:
+    slow = Answer(503, {"retry-after": "86400"}, b"")
+    ctx: Any = make_context(egress=FakeEgress(*[slow] * 9, last, 200))
+    event_id = written_event(ctx)
+    place = f"{event_id}.0"
+    ctx.queues.send_webhook({"event_id": event_id, "endpoint": 0, "attempt": 1})
+    run_for(ctx, 11 * 24 * HOUR)
+    ended_at = row(ctx, event_id)["ended_at"] / 1000
+    assert ended_at > ctx.clock.now() - 2 * 24 * HOUR
+
+    ctx.clock.advance(ended_at + 30 * 86_400 - ctx.clock.now() - 60)
+    expire(ctx)
+    endpoints.enable(ctx, "env1")
+    (listed,) = deliveries.find(ctx, "env1", deliveries.Query())["data"]
+
+    assert listed["id"] == place
+    assert deliveries.detailed(ctx, "env1", place)["body"]["connectionId"] == "c1"
+    replay.request(ctx, "env1", place)
+    assert run_queue(ctx) == [Outcome.DELIVERED]
+
+
+def test_what_waits_for_weeks_is_not_lost_with_its_event() -> None:
+    ctx: Any = make_context(egress=FakeEgress(500, 500, 200))
+    event_id = written_event(ctx)
+    delivery.deliver(ctx, event_id, 0, 1)
+    ctx.queues.take_webhooks()
+
+    for _ in range(2):  # nothing sweeps for 20 days, two times
+        ctx.clock.advance(20 * 86_400)
+        expire(ctx)
+        delivery.sweep(ctx)
+        (message,) = ctx.queues.take_webhooks()
+        outcome = delivery.deliver(ctx, event_id, 0, message[0]["attempt"])
+
+    assert outcome == Outcome.DELIVERED
+
+
+def test_what_ends_within_its_schedule_writes_nothing_to_its_event() -> None:
+    ctx: Any = make_context(egress=FakeEgress(default=500))
+    event_id = written_event(ctx)
+    ctx.queues.send_webhook({"event_id": event_id, "endpoint": 0, "attempt": 1})
+    before = ctx.store.get(tables.event(event_id))
+
+    run_for(ctx, 100 * HOUR)
+
+    assert row(ctx, event_id)["state"] == "failed"
+    assert ctx.store.get(tables.event(event_id)) == before
+
+
+def test_a_slow_delivery_shortens_no_life_that_another_has_prolonged() -> None:
+    ctx: Any = make_context()
+    event_id = written_event(ctx, secondary_url=SECONDARY)
+    ctx.clock.advance(10 * 86_400)
+
+    def prolonged(_sent: Any) -> int:
+        ctx.store.update(Update(tables.event(event_id), set={"ttl": 9_999_999_999}))
+        return 200
+
+    ctx.egress = FakeEgress(prolonged)
+    delivery.deliver(ctx, event_id, 0, 1)
+
+    assert ctx.store.get(tables.event(event_id))["ttl"] == 9_999_999_999

@@ -188,7 +188,7 @@ class _Reading:
                     return
                 self._wait()
                 continue
-            if not self._wants_another() and self._is_resting():
+            if self._is_resting():
                 self._serve_or_refuse(424)
                 return
             if self._renew():
@@ -231,10 +231,16 @@ class _Reading:
     def _is_resting(self) -> bool:
         """Return whether nothing should be tried now: a dead grant, or a failure of a moment ago.
 
-        A wrong configuration is tried again as soon as the integration has been changed.
+        A wrong configuration is tried again as soon as the integration has been changed. Who
+        refused the credential has another tried whatever the failure, unless the provider asked
+        for patience.
         """
         failure = self.secret.failure
         if failure is None:
+            return False
+        if failure.kind == "throttled" and failure.next_at > self._now():
+            return True
+        if self._wants_another():
             return False
         if failure.kind == "configuration" and failure.revision != self._integration.revision:
             return False

@@ -65,6 +65,11 @@ def find(ctx: Context, environment: str, query: Query) -> dict[str, Any]:
     }
 
 
+def summary(ctx: Context, environment: str, delivery_id: str) -> dict[str, Any]:
+    """Return a delivery as lists show it: without its body. Raises as :func:`required`."""
+    return _shown(required(ctx, environment, delivery_id), ctx.clock.now())
+
+
 def detailed(ctx: Context, environment: str, delivery_id: str) -> dict[str, Any]:
     """Return a delivery with its attempts and its body. Raises as :func:`required`."""
     row = required(ctx, environment, delivery_id)

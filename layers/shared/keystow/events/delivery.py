@@ -9,13 +9,16 @@ One attempt, drawn over its row in the Events table:
 
 The claim is conditional on the number of the attempt, so that a duplicate from SQS and a row from
 the sweep don't send at the same time, and on nothing being on its way, since a replay begins the
-numbers anew (:mod:`keystow.events.replay`). The settlement is conditional on the claim.
+numbers anew (:mod:`keystow.events.replay`). The settlement is conditional on the claim, and that
+of an attempt that was not received also on nobody having asked for a replay meanwhile; else it
+begins the numbers anew itself.
 """
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -30,9 +33,11 @@ from keystow.log import logger
 from keystow.queues import MAX_DELAY_SECONDS, QueueUnavailable
 from keystow.store import (
     All,
+    Below,
     ConditionFailed,
     Equals,
     Key,
+    Missing,
     StoreUnavailable,
     Update,
     tables,
@@ -289,32 +294,39 @@ def _send_and_settle(ctx: Context, mine: _Attempt, keys: list[Secret[str]]) -> O
     return _try_later(ctx, mine, reply)
 
 
-def _try_later(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
-    delay = schedule.delay_after(mine.number, ctx.random, reply.asked)
+def _try_later(ctx: Context, mine: _Attempt, reply: _Reply, *, anew: bool = False) -> Outcome:
+    """Let the delivery wait for its next attempt; ``anew``: for the first of a replay."""
+    number = 0 if anew else mine.number
+    delay = schedule.delay_after(max(1, number), ctx.random, reply.asked)
     is_short = delay <= MAX_DELAY_SECONDS
     rest = delay + outbox.GRACE_SECONDS if is_short else delay
     now = ctx.clock.now()
     changes: Item = {
+        "attempt": number,
         "due_at": int((now + rest) * 1000),
         "next_at": int((now + delay) * 1000),
         "attempts_made": _made(ctx, mine, reply),
         "ttl": int(now) + outbox.LIFE_SECONDS,
     }
-    key = tables.delivery(mine.event_id, mine.endpoint)
-    _write(ctx, mine, Update(key, set=changes, remove=(replay.SENDING,)))
+    if not _settle(ctx, mine, changes, whatever_is_asked=anew):
+        return _try_later(ctx, mine, reply, anew=True)
     if is_short:
-        outbox.enqueue(ctx, mine.event_id, mine.endpoint, mine.number + 1, delay)
+        outbox.enqueue(ctx, mine.event_id, mine.endpoint, number + 1, delay)
     _log(ctx, mine, "running", reply, delay)
     return Outcome.RETRYING
 
 
 def _stop(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
-    _end(ctx, mine, "disabled", reply)
+    if not _end(ctx, mine, "disabled", reply):
+        return _try_later(ctx, mine, reply, anew=True)
     _log(ctx, mine, "failed", reply)
     return Outcome.STOPPED
 
 
 def _give_up(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
+    stored = ctx.store.get(tables.delivery(mine.event_id, mine.endpoint))
+    if stored is not None and replay.ASKED in stored:  # no letter, no alarm
+        return _try_later(ctx, mine, reply, anew=True)
     dead = {
         "event_id": mine.event_id,
         "endpoint": mine.endpoint,
@@ -327,13 +339,15 @@ def _give_up(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
         ctx.queues.send_dead_webhook(dead)
     except QueueUnavailable:
         return Outcome.RETRYING  # the row is due again by its claim
-    _end(ctx, mine, "failed", reply)
+    if not _end(ctx, mine, "failed", reply):
+        return _try_later(ctx, mine, reply, anew=True)
     logger.error("webhook given up", extra={"event_id": mine.event_id, "reason": reply.text})
     _log(ctx, mine, "failed", reply)
     return Outcome.FAILED
 
 
-def _end(ctx: Context, mine: _Attempt, state: str, reply: _Reply) -> None:
+def _end(ctx: Context, mine: _Attempt, state: str, reply: _Reply) -> bool:
+    """End the delivery; False when it begins anew instead. What is received ends in any case."""
     now = ctx.clock.now()
     changes: Item = {
         "state": state,
@@ -341,9 +355,8 @@ def _end(ctx: Context, mine: _Attempt, state: str, reply: _Reply) -> None:
         "attempts_made": _made(ctx, mine, reply),
         "ttl": int(now) + KEPT_SECONDS,
     }
-    key = tables.delivery(mine.event_id, mine.endpoint)
-    waiting = ("due_shard", "due_at", "next_at", replay.SENDING)
-    _write(ctx, mine, Update(key, set=changes, remove=waiting))
+    waiting = ("due_shard", "due_at", "next_at")
+    return _settle(ctx, mine, changes, waiting, whatever_is_asked=state == "delivered")
 
 
 def _made(ctx: Context, mine: _Attempt, reply: _Reply) -> list[Item]:
@@ -359,17 +372,48 @@ def _made(ctx: Context, mine: _Attempt, reply: _Reply) -> list[Item]:
     return [*mine.delivery.get("attempts_made", ()), made][-MOST_ATTEMPTS_KEPT:]
 
 
-def _write(ctx: Context, mine: _Attempt, update: Update) -> None:
+def _settle(
+    ctx: Context,
+    mine: _Attempt,
+    changes: Item,
+    remove: tuple[str, ...] = (),
+    *,
+    whatever_is_asked: bool,
+) -> bool:
+    """Write how the attempt ended; False, and nothing written: a replay was asked for meanwhile.
+
+    Raises:
+        ConditionFailed: the attempt is no longer this worker's.
+    """
+    _keep_event(ctx, mine)
     still_mine = All((Equals("state", "pending"), Equals("claim", mine.claim)))
+    free = still_mine if whatever_is_asked else All((still_mine, Missing(replay.ASKED)))
+    key = tables.delivery(mine.event_id, mine.endpoint)
+    over = (*remove, replay.SENDING, replay.ASKED)
     try:
-        ctx.store.update(
-            Update(update.key, set=update.set, remove=update.remove, condition=still_mine)
-        )
+        ctx.store.update(Update(key, set=changes, remove=over, condition=free))
     except ConditionFailed as failed:
         found = failed.found[0]
-        ended_by_me = found is not None and found.get("claim") == mine.claim
-        if not ended_by_me:
+        if found is None or found.get("claim") != mine.claim:
             raise
+        # Either a replay is asked for, or this is a repeat by the client after its own write.
+        return not (found["state"] == "pending" and replay.ASKED in found)
+    return True
+
+
+def _keep_event(ctx: Context, mine: _Attempt) -> None:
+    """Let the event live on while a delivery of it can be read and replayed.
+
+    It is long enough from the start unless a receiver has asked for long waits, or nothing was
+    sent for days.
+    """
+    now = int(ctx.clock.now())
+    if mine.event["ttl"] >= now + KEPT_SECONDS:
+        return
+    until = now + outbox.LIFE_SECONDS
+    key = tables.event(mine.event_id)
+    with suppress(ConditionFailed):  # another delivery of the same event has done so
+        ctx.store.update(Update(key, set={"ttl": until}, condition=Below("ttl", until)))
 
 
 def _postpone(ctx: Context, row: Item, now: float) -> Item | None:

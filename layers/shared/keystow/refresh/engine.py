@@ -174,7 +174,8 @@ class _Attempt:
             write_id=ids.short_id(self.ctx.random),
         ).resealed(self.ctx.vault, renewed.sealed.within(LARGEST_BYTES))
         outcome = self._settle(commit.store(self.ctx, self.mine, after), renewed)
-        throttle.worked(self.ctx, self.mine.environment, self.mine.host)
+        mine = self.mine
+        throttle.worked(self.ctx, mine.environment, mine.host, mine.key.pk)
         return outcome
 
     def _life_days(self) -> int | None:
@@ -236,11 +237,16 @@ class _Attempt:
             revision=self.integration.revision if self.integration else 0,
         )
         keeps_lease = error.kind == "unknown_fate"
+        due: int | None = failure.next_at
+        if error.kind == "terminal":
+            due = None
+        elif error.kind == "throttled":  # spread, so that those of one host do not come together
+            due = throttle.resume_at(failure.next_at, now, self.ctx.random)
         after = replace(
             self.mine,
             failure=failure,
             lease_until=self.mine.lease_until if keeps_lease else None,
-            due_at=None if error.kind == "terminal" else failure.next_at,
+            due_at=due,
             write_id=ids.short_id(self.ctx.random),
         )
         result = commit.store_failure(self.ctx, self.mine, after, self.provider, self.integration)

@@ -1,8 +1,13 @@
 """A host that asked for patience is left alone by every connection of its environment.
 
-    worker A ──refresh──▶ provider: 429, Retry-After 60 ──▶ row: host h, until 12:01:00
-    worker B ──refresh of another connection of h──▶ row ──▶ not sent; due again after 12:01
+    worker A ──refresh of c1──▶ provider: 429, Retry-After 60 ──▶ row: host h, 15 s, by c1
+    worker B ──refresh of c2──▶ provider: 429, Retry-After 60 ──▶ row: host h, 60 s, by c1 and c2
+    worker C ──refresh of c3──▶ row ──▶ not sent; due again after the 60 s
     reader   ──token over──▶ row ──▶ 424, Retry-After
+
+An answer asks for patience with 429, or with 503 and Retry-After. Many providers count by account:
+one connection that is refused speaks for its host for a moment only, and only once; its own failure
+holds it back. Two of them, with no success between, speak for all.
 
 One row for each environment and host; a container reads it at most once in some seconds, and only
 on the way to a refresh. Nothing here fails a refresh: what cannot be read counts as no pause, and
@@ -32,7 +37,8 @@ if TYPE_CHECKING:
     from keystow.ids import Randomness
 
 READ_AGAIN_SECONDS: Final = 5
-# Pauses for a host that does not say how long.
+# Pauses for a host that does not say how long; the first is also the longest that one connection
+# alone brings about.
 FIRST_MS: Final = 15_000
 LONGEST_MS: Final = 900_000
 # However long one connection was told to wait, the others of its host ask again after this.
@@ -44,8 +50,11 @@ SHORTEST_SPREAD_MS: Final = 60_000
 LONGEST_SPREAD_MS: Final = 600_000
 # The sweep may deliver so much early.
 EARLY_MS: Final = 10_000
-# The row is kept so long after a pause, for the next one to be longer.
-KEPT_SECONDS: Final = 3_600
+# A pause makes the next one longer for so long after it.
+REMEMBERED_MS: Final = 3_600_000
+# So many of those refused are known, for so long: longer than any of them may be told to wait.
+_MOST_REFUSED: Final = 10
+KEPT_SECONDS: Final = 2 * 86_400
 _MOST_REMEMBERED: Final = 5_000
 # Reading takes a turn for each host, so that a hundred threads at once do not all read.
 _TURNS: Final = tuple(threading.Lock() for _ in range(32))
@@ -54,12 +63,13 @@ _TURNS: Final = tuple(threading.Lock() for _ in range(32))
 class Pause(Value):
     """Until when a host is left alone, and for how many times running (0: it works again).
 
-    ``by`` is the partition of the connection that was refused last.
+    ``by`` are the partitions of connections that were refused and have not worked since, the last
+    ones; they outlive a success of others.
     """
 
     until: int
     times: int
-    by: str = ""
+    by: tuple[str, ...] = ()
 
 
 def paused_until(ctx: Context, environment: str, host: str | None) -> int | None:
@@ -83,14 +93,15 @@ def paused_until(ctx: Context, environment: str, host: str | None) -> int | None
 def note(
     ctx: Context, environment: str, host: str | None, by: str, retry_after: float | None
 ) -> None:
-    """Remember that a token host answered: too many requests.
+    """Remember that a token host asked for fewer requests.
 
     Args:
         ctx: store, clock and cache.
         environment: whose connections.
         host: of the token endpoint.
-        by: the partition of the connection that was refused. Some providers count by account: one
-            that is refused again and again does not make the pauses of the others longer.
+        by: the partition of the connection that was refused. The first one pauses its host for
+            ``FIRST_MS`` at most, another one for as long as it was told, and one that was refused
+            before not again: it may be its account that has used up its share.
         retry_after: seconds that it asked for; None or 0: a short pause, doubling from one to the
             next until something works again.
     """
@@ -98,28 +109,42 @@ def note(
         return
     asked = min(int((retry_after or 0) * 1000), LONGEST_ASKED_MS)
     with _turn(environment, host):
-        now = int(ctx.clock.now() * 1000)
         last = _last(ctx, environment, host)
-        running = last.until > now
-        if running and last.until >= now + asked - BURST_MS:
+        if by in last.by:
             return
-        again = last.times > 0 and (running or by == last.by)
-        times = last.times if again else last.times + 1
+        now = int(ctx.clock.now() * 1000)
+        running = last.until > now
+        before = last.times if now < last.until + REMEMBERED_MS else 0
+        if asked and before > 1 and not running:
+            before = 0  # the time that two were told is over: it takes two again
+        times = before if running and not asked else before + 1
         own = min(LONGEST_MS, FIRST_MS * 2 ** min(times - 1, 20))
-        pause = Pause(now + (asked or own), times, by)
+        wait = asked or own
+        if not before:
+            wait = min(wait, FIRST_MS)
+        if running and last.until >= now + wait - BURST_MS:
+            return
+        pause = Pause(now + wait, times, (*last.by, by)[-_MOST_REFUSED:])
         _remember(ctx, environment, host, pause, pause.until / 1000)
     _store(ctx, environment, host, pause, last)
 
 
-def worked(ctx: Context, environment: str, host: str | None) -> None:
-    """Let the next pause of a host be short again: it gave a token after the last one was over."""
+def worked(ctx: Context, environment: str, host: str | None, by: str) -> None:
+    """Let the next pause of a host be short again: it gave a token after the last one was over.
+
+    Args:
+        ctx: store, clock and cache.
+        environment: whose connections.
+        host: of the token endpoint.
+        by: the partition of the connection that got the token: what it says counts again.
+    """
     if host is None:
         return
     last = _last(ctx, environment, host)
     now = ctx.clock.now()
-    if not last.times or last.until > now * 1000:
+    if last.until > now * 1000 or not (last.times or by in last.by):
         return
-    over = Pause(last.until, 0)
+    over = Pause(last.until, 0, tuple(each for each in last.by if each != by))
     _remember(ctx, environment, host, over, now + READ_AGAIN_SECONDS)
     _store(ctx, environment, host, over, last)
 
@@ -173,7 +198,7 @@ def _read(ctx: Context, environment: str, host: str) -> Pause:
             item = ctx.store.get(tables.throttle(environment, host))
             pause = Pause(0, 0)
             if item is not None and item["ttl"] > ctx.clock.now():
-                pause = Pause(int(item["until"]), int(item["times"]), item["by"])
+                pause = Pause(int(item["until"]), int(item["times"]), tuple(item["by"]))
         except StoreUnavailable:
             pause = _last(ctx, environment, host)
         now = ctx.clock.now()
@@ -186,7 +211,7 @@ def _store(ctx: Context, environment: str, host: str, pause: Pause, last: Pause)
     item = {
         "until": pause.until,
         "times": pause.times,
-        "by": pause.by,
+        "by": list(pause.by),
         "ttl": pause.until // 1000 + KEPT_SECONDS,
     }
     # The longer of two pauses stands; that a host works again is said only of the pause known.
