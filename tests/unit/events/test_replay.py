@@ -254,14 +254,14 @@ def test_what_waits_for_weeks_is_not_lost_with_its_event() -> None:
     ctx: Any = make_context(egress=FakeEgress(500, 500, 200))
     event_id = written_event(ctx)
     delivery.deliver(ctx, event_id, 0, 1)
-    ctx.queues.take_webhooks()
 
-    for _ in range(2):  # nothing sweeps for 20 days, two times
+    for _ in range(2):  # nothing runs for 20 days, two times
+        ctx.queues.take_webhooks()
         ctx.clock.advance(20 * 86_400)
         expire(ctx)
         delivery.sweep(ctx)
-        (message,) = ctx.queues.take_webhooks()
-        outcome = delivery.deliver(ctx, event_id, 0, message[0]["attempt"])
+        ((message, _delay),) = ctx.queues.take_webhooks()
+        outcome = delivery.deliver(ctx, event_id, 0, message["attempt"])
 
     assert outcome == Outcome.DELIVERED
 
