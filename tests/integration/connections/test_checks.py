@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from keystow.activity import log as activity
+from keystow.egress.client import Egress
 from keystow.egress.errors import EgressFailed
+from keystow.records.connection import StoredSecret
 from keystow.refresh import lease, sweep, worker
 from keystow.store import StoreUnavailable, tables
+from keystow.vault import VaultError
 from tests.integration.connections.world import World
 from tests.support import FakeEgress, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAY = 86_400
 CHECKED: dict[str, Any] = {
@@ -66,6 +74,12 @@ class Checking(World):
         self.answers(401)
         self.work_for(1.1 * DAY)
         assert self.failure() is not None
+
+    def operations(self) -> list[tuple[str, str]]:
+        """Return (id, state) of what the activity log has of checks, the newest first."""
+        found = self.app.get("/activity?type=auth/connection_test")
+        assert found.status == 200
+        return [(each["id"], each["state"]) for each in found.json()["data"]]
 
     def failure(self, connection_id: str = "c1") -> Any:
         return self.secret(connection_id).failure
@@ -153,6 +167,35 @@ def test_a_refused_key_is_told_once_and_shown_until_it_works_again(
     assert world.shown() == []
     assert [json.loads(each["body"])["success"] for each in world.events()].count(True) == 1
     assert world.work_for(0.6 * DAY) == 0, "once a day again"
+    states = [state for _operation, state in world.operations()]
+    assert states.count("success") == 1, "the log tells that it was taken again"
+
+
+def test_one_refusal_is_not_believed_yet(world: Checking) -> None:
+    world.answers(401)
+    world.ctx.clock.advance(1.06 * DAY)
+    assert sweep.sweep(world.ctx) == 1
+    assert world.work() == []
+    assert world.failure() is not None
+    assert world.shown() == []
+    assert world.events() == []
+    world.answers(200)
+    assert world.work_for(660, 60) == 1, "it is asked again within 10 minutes"
+    assert world.failure() is None
+    assert world.events() == []
+    assert [state for _operation, state in world.operations()] == ["failed"]
+
+
+def test_the_second_refusal_in_a_row_is_told(world: Checking) -> None:
+    world.answers(401)
+    world.ctx.clock.advance(1.06 * DAY)
+    assert sweep.sweep(world.ctx) == 1
+    assert world.work() == []
+    assert world.work_for(660, 60) == 2, "both endpoints, once"
+    (error,) = world.shown()
+    (event,) = world.events()
+    assert json.loads(event["body"])["success"] is False
+    assert world.operations()[0][0] == error["log_id"]
 
 
 def test_a_refused_key_is_tried_ever_more_slowly(world: Checking) -> None:
@@ -274,6 +317,121 @@ def test_an_entry_that_tells_no_more_how_to_ask_ends_the_checks(world: Checking)
     assert world.work_for(1.1 * DAY) == 0
     assert world.secret("c1").due_at is None
     assert world.secret("c1").due_shard is None
+
+
+def test_an_entry_that_tells_no_more_how_to_ask_ends_what_the_checks_found(
+    world: Checking,
+) -> None:
+    world.refused()
+    assert len(world.shown()) == 1
+    silent = {**CHECKED, "proxy": {"base_url": "https://api.checked.example/v1"}}
+    assert world.app.put("/providers/checked", silent).status == 200
+    assert world.work_for(DAY) == 0
+    assert world.secret("c1").due_at is None
+    assert world.failure() is None
+    assert world.shown() == []
+    assert len(world.events()) == 1, "it is not known to work"
+    assert "success" not in {state for _operation, state in world.operations()}
+
+
+def test_a_refusal_whose_message_comes_twice_is_not_looked_into_at_once(world: Checking) -> None:
+    world.answers(401)
+    world.ctx.clock.advance(1.06 * DAY)
+    assert sweep.sweep(world.ctx) == 1
+    messages = list(world.ctx.queues.refresh)
+    assert world.work() == []
+    asked = len(world.web.sent)
+    world.ctx.clock.advance(60)
+    world.ctx.queues.refresh.extend(messages)
+    assert world.work() == []
+    assert len(world.web.sent) == asked
+    assert world.failure().attempts == 1
+
+
+def test_a_credential_that_does_not_open_is_looked_at_once_a_day(
+    world: Checking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unseal(_secret: StoredSecret, _vault: Any) -> Any:
+        raise VaultError("does not open")
+
+    world.rotating("r1", expires_in=DAY)
+    monkeypatch.setattr(StoredSecret, "unseal", unseal)
+    queued = 0
+    for _turn in range(4 * 24 * 6):
+        world.ctx.clock.advance(600)
+        queued += sweep.sweep(world.ctx)
+        assert world.work() == []
+    assert 6 <= queued <= 8, "two connections, four days"
+    assert world.web.sent == []
+
+
+class Site:
+    """A provider's host on loopback: ``answer`` gives status and headers for a key."""
+
+    def __init__(self, answer: Callable[[str | None], tuple[int, dict[str, str]]]) -> None:
+        self.answer = answer
+        self.keys: list[str | None] = []
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.keys.append(self.headers.get("x-key"))
+                status, headers = site.answer(self.headers.get("x-key"))
+                self.send_response(status)
+                for name, value in {**headers, "content-length": "0"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.mark.parametrize("status", [401, 200])
+def test_what_another_host_answers_after_a_redirect_tells_nothing_about_a_key(status: int) -> None:
+    with Site(lambda key: (200 if key else status, {})) as new, Site(lambda _key: (200, {})) as old:
+        world = World(loopback_allowed=True)
+        world.ctx.egress = Egress(allow_loopback=True)
+        proxy = {**CHECKED["proxy"], "base_url": old.url}
+        assert world.app.put("/providers/moved", {**CHECKED, "proxy": proxy}).status == 201
+        world.integration("moved", "moved")
+        world.imported("c1", "moved", credentials=KEY)
+        before = world.secret()
+        asked = len(old.keys)
+        old.answer = lambda _key: (301, {"location": f"{new.url}/v2/me"})
+        world.ctx.clock.advance(1.06 * DAY)
+        assert sweep.sweep(world.ctx) == 1
+        assert world.work() == []
+        assert old.keys[asked:] == ["first-key", "first-key"], "both endpoints"
+        assert new.keys == [], "nobody is followed"
+        assert world.secret().failure is None
+        assert (world.secret().due_at or 0) > (before.due_at or 0)
+        # What stands refused is not forgiven because of a page for people either.
+        old.answer = lambda _key: (401, {})
+        for _turn in range(40):
+            world.ctx.clock.advance(3600)
+            sweep.sweep(world.ctx)
+            assert world.work() == []
+        assert world.secret().failure is not None
+        old.answer = lambda _key: (301, {"location": f"{new.url}/login"})
+        for _turn in range(10):
+            world.ctx.clock.advance(3600)
+            sweep.sweep(world.ctx)
+            assert world.work() == []
+        assert world.secret().failure is not None
+        assert new.keys == []
 
 
 def test_a_message_that_comes_twice_or_late_does_no_harm(world: Checking) -> None:

@@ -147,6 +147,18 @@ def test_a_throttled_provider_is_given_the_time_it_asks_for(world: Refreshing) -
     assert world.token() == "at-1"
 
 
+def test_the_activity_log_tells_once_that_refreshing_works_again(world: Refreshing) -> None:
+    world.provider.fault = lambda n: answer(500, {}) if n == 1 else None
+    assert world.read().status == 400
+    world.ctx.clock.advance(7200)
+    assert world.token() == "at-1"
+    world.ctx.clock.advance(7200)
+    assert world.token() == "at-2"
+    logged = world.app.get("/activity?type=auth/refresh_token").json()["data"]
+    assert [each["state"] for each in logged] == ["success", "failed"]
+    assert (logged[0]["connection_id"], logged[0]["provider_config_key"]) == ("c1", "rot")
+
+
 def test_a_forced_refresh_that_fails_says_so_though_the_token_is_valid() -> None:
     world = Refreshing(expires_in=7200)
     world.provider.fault = lambda _n: answer(503, {})

@@ -9,7 +9,7 @@ import pytest
 
 from keystow.integrations import custom
 from keystow.registry import providers
-from keystow.store import tables
+from keystow.store import Put, tables
 from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
 from tests.support import make_context, run_in_parallel, seed_environment
 
@@ -192,27 +192,82 @@ def test_parallel_puts_are_one_creation_and_updates(api):
     assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
 
 
-def test_stored_credentials_are_not_sent_elsewhere_without_the_right_to_read_them(api):
-    api.write("PUT", "own", OWN)
+def writer_of(api):
+    """Return a key of the environment that may write providers and nothing else."""
     writer = seed_environment(
         api.ctx, id="writer", name="w", scopes=("environment:providers:write",)
     )
     lookup = tables.api_key_lookup(writer.key.key_hash)
     item = api.ctx.store.get(lookup)
-    from keystow.store import Put
-
     api.ctx.store.put(Put(lookup, {**item, "owner": api.environment}))
+    return writer.secret_key
+
+
+def test_stored_credentials_are_not_sent_elsewhere_without_the_right_to_read_them(api):
+    api.write("PUT", "own", OWN)
+    writer = writer_of(api)
     elsewhere = {**OWN, "token_url": "https://evil.example.net/token"}
-    assert api.write("PUT", "own", elsewhere, key=writer.secret_key).status == 200
+    assert api.write("PUT", "own", elsewhere, key=writer).status == 200
     api.write("PUT", "own", OWN)
     use(api)
-    answer = api.write("PUT", "own", elsewhere, key=writer.secret_key)
+    answer = api.write("PUT", "own", elsewhere, key=writer)
     assert (answer.status, answer.code) == (403, "forbidden")
     proxied = {**OWN, "proxy": {"base_url": "https://evil.example.net"}}
-    assert api.write("PUT", "own", proxied, key=writer.secret_key).status == 403
+    assert api.write("PUT", "own", proxied, key=writer).status == 403
     same = {**OWN, "token_url": "https://own.example.com/other", "display_name": "Mine"}
-    assert api.write("PUT", "own", same, key=writer.secret_key).status == 200
+    assert api.write("PUT", "own", same, key=writer).status == 200
     assert api.write("PUT", "own", elsewhere).status == 200
+
+
+KEYED = {
+    "display_name": "Keyed",
+    "auth_mode": "API_KEY",
+    "docs": "https://keyed.example.com/docs",
+    "proxy": {
+        "base_url": "https://api.keyed.example.com/v1",
+        "headers": {"x-key": "${apiKey}"},
+        "verification": {"endpoints": ["/me"]},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"verification": {"endpoints": ["/account/close"]}},
+        {"verification": {"endpoints": ["/me"], "method": "POST"}},
+        {"verification": {"endpoints": ["/me"], "data": {"role": "admin"}}},
+        {"verification": {"endpoints": ["/me"], "headers": {"x-do": "it"}}},
+        {"headers": {"x-key": "${apiKey}", "x-http-method-override": "DELETE"}},
+        {"query": {"close": "1"}},
+        {"body": {"close": "1"}},
+        {"base_url": "https://api.keyed.example.com/v1/account/close"},
+    ],
+)
+def test_what_stored_keys_are_asked_with_needs_the_right_to_read_them(api, changed):
+    writer = writer_of(api)
+    body = {**KEYED, "proxy": {**KEYED["proxy"], **changed}}
+    assert api.write("PUT", "keyed", KEYED, key=writer).status == 201
+    assert api.write("PUT", "keyed", body, key=writer).status == 200, "nothing uses it"
+    assert api.write("PUT", "keyed", KEYED, key=writer).status == 200
+    made = api.integrate("POST", "/integrations", {"provider": "keyed", "unique_key": "k"})
+    assert made.status == 200
+    answer = api.write("PUT", "keyed", body, key=writer)
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert api.read("/providers/keyed").body["data"]["proxy"] == KEYED["proxy"]
+    renamed = {**KEYED, "display_name": "Other"}
+    assert api.write("PUT", "keyed", renamed, key=writer).status == 200
+    assert api.write("PUT", "keyed", body).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("GET", 201), ("HEAD", 201), ("POST", 201), ("PUT", 400), ("PATCH", 400), ("DELETE", 400)],
+)
+def test_a_key_is_never_tried_by_a_method_that_is_made_to_change_things(api, method, status):
+    verification = {"endpoints": ["/me"], "method": method}
+    body = {**KEYED, "proxy": {**KEYED["proxy"], "verification": verification}}
+    assert api.write("PUT", "keyed", body).status == status
 
 
 @pytest.mark.parametrize(

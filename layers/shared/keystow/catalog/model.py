@@ -104,9 +104,12 @@ class Retry(Strict):
 
 
 class Verification(Strict):
-    """The call that shows whether typed credentials work; any endpoint that answers 2xx will do."""
+    """The call that shows whether typed credentials work; any endpoint that answers 2xx will do.
 
-    method: Method | None = None
+    It is made again each day, so it should change nothing.
+    """
+
+    method: Literal["GET", "HEAD", "POST"] | None = None
     endpoints: Annotated[list[Template], Field(min_length=1, max_length=10)]
     headers: Headers | None = None
     data: Json = None

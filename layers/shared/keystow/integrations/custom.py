@@ -36,6 +36,8 @@ _PROSE: Final = frozenset(
     | {"sources", "warnings", "categories", "pattern", "scopes_url", "service_terms_url"}
 )
 _DESTINATION_NAMES: Final = re.compile(r"(?:^|_)(?:url|uri|host|endpoint|endpoints|base)(?:$|_)")
+# Of `proxy`: what is sent with stored credentials, of our own accord (the daily check).
+_REQUEST_PARTS: Final = ("headers", "query", "body", "verification")
 _ORIGINS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://(?:\$\{[^}]*\}|[^/?#\s\"])*")
 
 
@@ -50,11 +52,12 @@ def put(
         provider_id: its key.
         body: the decoded JSON.
         may_redirect: whether the caller may read credentials anyway, and so may change where those
-            of existing connections are sent.
+            of existing connections are sent, and what is asked with them.
 
     Raises:
         ApiError: 400 ``invalid_uri_params``, ``invalid_body``; 409 ``conflict`` for the key of a
-            built-in provider; 403 ``forbidden`` for new destinations without ``may_redirect``.
+            built-in provider; 403 ``forbidden`` for new destinations or other checks without
+            ``may_redirect``.
     """
     _check_id(provider_id)
     try:
@@ -77,7 +80,7 @@ def put(
                 ctx.store.transact([Put(key, fresh, NEW)])
                 return Provider(provider_id, definition), True
             if item.get("users", 0) > 0 and not may_redirect:
-                _refuse_new_destinations(json.loads(item["definition"]), definition)
+                _refuse_other_uses(json.loads(item["definition"]), definition)
             change = {"definition": text, "updated_at": now}
             same = Equals("revision", item["revision"])
             ctx.store.transact([Update(key, set=change, add={"revision": 1}, condition=same)])
@@ -130,13 +133,26 @@ def _found(value: Any, *, destination: bool) -> Iterator[str]:
                 yield value.lower()
 
 
-def _refuse_new_destinations(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def checks(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes up the requests that are sent with every stored key once a day."""
+    proxy = definition.get("proxy") or {}
+    parts = ("base_url", *_REQUEST_PARTS) if proxy.get("verification") else _REQUEST_PARTS
+    return {name: proxy[name] for name in parts if proxy.get(name)}
+
+
+def _refuse_other_uses(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     if destinations(new) - destinations(old):
-        raise ApiError(
-            "forbidden",
-            "An integration uses this provider: sending stored credentials to other hosts requires "
-            "environment:connections:read_credentials as well",
-        )
+        what = "sending stored credentials to other hosts"
+    elif checks(new) != checks(old):
+        parts = ", ".join(_REQUEST_PARTS)
+        what = f"changing what is sent with stored credentials (proxy: {parts})"
+    else:
+        return
+    raise ApiError(
+        "forbidden",
+        f"An integration uses this provider: {what} requires "
+        "environment:connections:read_credentials as well",
+    )
 
 
 def _check_id(provider_id: str) -> None:

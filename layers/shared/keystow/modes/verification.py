@@ -71,7 +71,7 @@ def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
     from keystow.catalog.errors import CatalogueError
 
     try:
-        asked = ask(ctx, provider, sealed)
+        asked = ask(ctx, provider, sealed, redirects=2)
     except CatalogueError as error:
         raise _refused("What was typed in does not fit this provider") from error
     if asked.verdict != "accepted":
@@ -79,8 +79,15 @@ def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
     return True
 
 
-def ask(ctx: Context, provider: Provider, sealed: Sealed) -> Asked:
+def ask(ctx: Context, provider: Provider, sealed: Sealed, *, redirects: int) -> Asked:
     """Ask one endpoint of the entry after the other until one takes the credential.
+
+    Args:
+        ctx: the container's context.
+        provider: the entry.
+        sealed: the credential.
+        redirects: how many to follow. Another host is sent no credential, so that what it answers
+            tells nothing about one: 0 where a refusal has consequences.
 
     Raises:
         CatalogueError: credential or config do not make up the requests; nothing was sent.
@@ -107,7 +114,7 @@ def ask(ctx: Context, provider: Provider, sealed: Sealed) -> Asked:
                 headers=request.headers,
                 body=request.body,
                 deadline=left,
-                redirects=2,
+                redirects=redirects,
             )
         except EgressError:
             continue

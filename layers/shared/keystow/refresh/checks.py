@@ -1,8 +1,9 @@
 """Keys and passwords are tried once a day at providers whose entry tells how.
 
 They cannot be renewed; what is found out is whether their owner must be asked for another. Only a
-clear refusal says so. Lease, fence and commit are those of a refresh: a check never overwrites what
-was authorized, deleted or found out meanwhile.
+clear refusal says so, and only the second in a row is told: the first may be a provider's own
+trouble, and is looked into within minutes. Lease, fence and commit are those of a refresh: a check
+never overwrites what was authorized, deleted or found out meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from keystow.refresh.due import next_check
 from keystow.refresh.engine import TooLate
 from keystow.refresh.failures import LONGEST_MS, failure_of
 from keystow.registry import integrations, providers
-from keystow.store import ConditionFailed, Update
+from keystow.store import ConditionFailed, Equals, Update, tables
 from keystow.value import replace
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def check(ctx: Context, secret: StoredSecret, *, until: float = float("inf")) ->
         until: epoch seconds after which nothing is sent any more.
 
     Raises:
-        StoreUnavailable, VaultUnavailable, TooLate: before anything was sent; nothing has changed.
+        StoreUnavailable, TransactionConflict, VaultUnavailable, TooLate: before anything was sent;
+            nothing has changed.
         VaultError: the credential does not open.
     """
     integration = integrations.by_id(ctx, secret.environment, secret.integration)
@@ -63,15 +65,24 @@ def check(ctx: Context, secret: StoredSecret, *, until: float = float("inf")) ->
 
 
 def _never_again(ctx: Context, secret: StoredSecret) -> None:
-    """Take a connection out of the due index: its entry does not tell any more how to ask."""
-    with suppress(ConditionFailed):
-        ctx.store.update(
+    """Take a connection out of the due index: its entry does not tell any more how to ask.
+
+    What was found out is forgotten: nothing could ever show that it has changed. No event tells
+    that, since it is not known whether the credential works.
+    """
+    gone = ("due_at", "due_shard", "host", "failure")
+    writes = [Update(secret.key, remove=gone, condition=lease.still_mine(secret))]
+    if secret.failure is not None:
+        writes.append(
             Update(
-                secret.key,
-                remove=("due_at", "due_shard", "host"),
-                condition=lease.still_mine(secret),
+                tables.connection(secret.environment, secret.integration, secret.connection_id),
+                set={"updated_at": int(ctx.clock.now() * 1000)},
+                remove=("auth_error",),
+                condition=Equals("generation", secret.generation),
             )
         )
+    with suppress(ConditionFailed):
+        ctx.store.transact(writes)
 
 
 def _ask(ctx: Context, provider: Provider, sealed: Sealed) -> Asked:
@@ -79,7 +90,7 @@ def _ask(ctx: Context, provider: Provider, sealed: Sealed) -> Asked:
     if unfit_inputs(provider, sealed.connection_config.reveal()):
         return Asked("unclear")  # they may stand in the host that the credential is sent to
     try:
-        return ask(ctx, provider, sealed)
+        return ask(ctx, provider, sealed, redirects=0)
     except CatalogueError:
         return Asked("unclear")
     except Exception as error:  # noqa: BLE001 - a fault of ours; the lease must not stay behind

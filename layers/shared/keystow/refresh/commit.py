@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from keystow.activity import log as activity
 from keystow.events import outbox
 from keystow.log import logger
 from keystow.queues import QueueUnavailable
@@ -39,8 +40,9 @@ PATIENCE_SECONDS: Final = 3.0
 QUEUE_DELAY_SECONDS: Final = 30
 # The type of a failed refresh in webhooks, as clients know it (contract 12.2).
 ERROR_TYPE: Final = "refresh_token_external_error"
-# Of a key or password that the daily check found refused.
+# Of a key or password that the daily check found refused, so many times in a row.
 CHECK_ERROR_TYPE: Final = "connection_test_failed"
+CHECKS_BELIEVED: Final = 2
 
 State = Literal["stored", "queued", "overtaken", "replaced", "deleted"]
 
@@ -131,13 +133,12 @@ def _persist(
     in_step = before.failure is None and after.failure is None
     until = ctx.clock.now() + PATIENCE_SECONDS
     for attempt in range(ATTEMPTS):
-        planned = None
+        change = _Change()
         try:
             if in_step:
                 ctx.store.put(secret_write)
             else:
                 change = _description_change(ctx, after, provider, integration)
-                planned = change.planned
                 ctx.store.transact([secret_write, *change.writes])
         except ConditionFailed as refusal:
             result = _judge(ctx, before, after, refusal)
@@ -149,7 +150,9 @@ def _persist(
                 raise
             ctx.clock.sleep(PAUSE_SECONDS * (attempt + 1))
             continue
-        outbox.dispatch(ctx, planned)
+        outbox.dispatch(ctx, change.planned)
+        if change.recovered:
+            _record_recovery(ctx, after, integration)
         return Result("stored", after)
     raise TransactionConflict("the description kept changing")
 
@@ -160,6 +163,7 @@ class _Change:
 
     writes: tuple[Operation, ...] = ()
     planned: outbox.Planned | None = None
+    recovered: bool = False  # an error that the description showed is over
 
 
 def _description_change(
@@ -188,6 +192,8 @@ def _description_change(
             remove=("auth_error",),
             condition=Equals("generation", after.generation),
         )
+    elif not after.refreshable and after.failure.attempts < CHECKS_BELIEVED:
+        return _Change()
     else:
         told = earlier is not None and earlier.told
         tell = not told and _is_broken(after, now)
@@ -199,7 +205,26 @@ def _description_change(
             set={"auth_error": error.as_item()},
             condition=Equals("generation", after.generation),
         )
-    return _Change((update, *(planned.writes if planned else ())), planned)
+    writes = (update, *(planned.writes if planned else ()))
+    return _Change(writes, planned, recovered=after.failure is None)
+
+
+def _record_recovery(ctx: Context, after: StoredSecret, integration: Integration | None) -> None:
+    if integration is None:
+        integration = integrations.by_id(ctx, after.environment, after.integration)
+    action = "refresh_token" if after.refreshable else "connection_test"
+    text = "Refreshing works again" if after.refreshable else "The provider accepts it again"
+    activity.record(
+        ctx,
+        after.environment,
+        "auth",
+        action,
+        "success",
+        activity.Message("info", text),
+        connection_id=after.connection_id,
+        integration_key=integration.unique_key if integration else None,
+        provider=after.provider,
+    )
 
 
 def _is_broken(after: StoredSecret, now: int) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keystow.log import logger
 from keystow.records.connection import StoredSecret
 from keystow.refresh import checks, commit, engine, lease, throttle
-from keystow.refresh.due import READ_MARGIN_MS
+from keystow.refresh.due import READ_MARGIN_MS, next_check
 from keystow.refresh.sweep import QUEUED_FOR_MS
 from keystow.store import (
     ConditionFailed,
@@ -98,13 +98,17 @@ def _refresh(ctx: Context, entry: dict[str, str], until: float) -> None:
         raise Postponed from error
     except VaultError:
         logger.error("a credential does not open", extra={"connection": secret.connection_id})
+        _due_again(ctx, secret, next_check(int(ctx.clock.now() * 1000), ctx.random))
 
 
 def _wanted(ctx: Context, secret: StoredSecret) -> bool:
     """Return whether a refresh is still needed: the message may be late, or a duplicate."""
     now = int(ctx.clock.now() * 1000)
     if not secret.refreshable:
-        # The sweep has moved what it queued; what is due later than that was checked since.
+        # The sweep has moved what it queued; what is due later than that was checked since, and so
+        # was what was refused and is asked about again later than now.
+        if secret.failure is not None and secret.failure.next_at > now + READ_MARGIN_MS:
+            return False
         return secret.due_at is not None and secret.due_at <= now + QUEUED_FOR_MS + READ_MARGIN_MS
     if secret.failure is not None:
         return secret.failure.kind != "terminal" and secret.failure.next_at <= now + READ_MARGIN_MS
@@ -117,9 +121,12 @@ def _wanted(ctx: Context, secret: StoredSecret) -> bool:
 
 def _put_off(ctx: Context, secret: StoredSecret, until: int) -> None:
     """Let a connection come due when its host is to be asked again; it has not failed."""
+    _due_again(ctx, secret, throttle.resume_at(until, int(ctx.clock.now() * 1000), ctx.random))
+
+
+def _due_again(ctx: Context, secret: StoredSecret, due: int) -> None:
     if secret.due_at is None:
         return
-    due = throttle.resume_at(until, int(ctx.clock.now() * 1000), ctx.random)
     # Without the table it comes due where the sweep has put it.
     with suppress(ConditionFailed, StoreUnavailable):
         ctx.store.update(
