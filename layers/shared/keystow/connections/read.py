@@ -231,9 +231,9 @@ class _Reading:
     def _is_resting(self) -> bool:
         """Return whether nothing should be tried now: a dead grant, or a failure of a moment ago.
 
-        A wrong configuration is tried again as soon as the integration has been changed. Who
-        refused the credential has another tried whatever the failure, unless the provider asked
-        for patience.
+        A wrong configuration is tried again as soon as the integration has been changed, and what
+        became of a lost answer is found out as soon as the lease is over. Who refused the
+        credential has another tried whatever the failure, unless the provider asked for patience.
         """
         failure = self.secret.failure
         if failure is None:
@@ -244,7 +244,12 @@ class _Reading:
             return False
         if failure.kind == "configuration" and failure.revision != self._integration.revision:
             return False
-        return failure.kind == "terminal" or failure.next_at > self._now()
+        next_at = failure.next_at
+        if failure.kind == "unknown_fate":
+            from keystow.refresh.failures import AFTER_LEASE_MS
+
+            next_at -= AFTER_LEASE_MS  # for the queue's sake; whether the lease is held is known
+        return failure.kind == "terminal" or next_at > self._now()
 
     def _renew(self) -> bool:
         """Take part in renewing the credential; return whether that settled it."""
