@@ -195,10 +195,16 @@ class Watch:
                 raw_life = (credentials.get("raw") or {}).get("expires_in")
                 one.life_s = float(raw_life or one.expires_at - time.time())
         one.mark = mark
-        one.family = self._families.get(mark, one.family)
+        self._place(one)
+
+    def _place(self, one: Seen) -> bool:
+        """Say of which family a connection's token is, as far as the log has told; is that news?"""
+        before = (one.family, one.refreshes)
+        one.family = self._families.get(one.mark, one.family)
         one.refreshes = self._refreshes.get(one.family, one.refreshes)
         if one.family:
             self._owners[one.family] = one.id
+        return (one.family, one.refreshes) != before
 
     async def token_of(self, connection_id: str) -> tuple[Seen, str]:
         """Return a connection and its working credential, for use on the backend.
@@ -257,6 +263,7 @@ class Watch:
             if grant == "refresh_token":
                 fresh.append(entry)
                 self._history.append(entry)
+        self._place_all()
         by_family = {one.family: one for one in self._seen.values() if one.family}
         latest: dict[str, dict[str, Any]] = {}
         for entry in fresh:
@@ -267,6 +274,13 @@ class Watch:
                     latest[family] = entry
         for family, entry in latest.items():
             await self._after_refresh(by_family[family], entry)
+
+    def _place_all(self) -> None:
+        """Say of all connections what the log has told: it may do so later than the list."""
+        news = [one for one in self._seen.values() if self._place(one)]
+        if news:
+            self.tell("connections", self.connections())
+            self.tell("refreshes", self.refreshes())
 
     async def _after_refresh(self, one: Seen, entry: dict[str, Any]) -> None:
         async with self.api() as api:

@@ -175,6 +175,19 @@ def test_a_reload_brings_refreshes_back_with_the_providers_own_time(page, shop):
         assert float(when) == pytest.approx(ended, abs=0.01)
 
 
+def test_a_refresh_counts_though_the_log_tells_late_whose_token_it_was(page, shop):
+    shop.made["c-1"] = oauth_credential()
+    page.goto(f"{shop.url}/demo/")
+    expect(page.locator(".token")).to_have_text("demo_at_……9xyz")
+    store = shop.running._app.extensions["demo_store"]
+    first = fingerprint(shop.made["c-1"][1]["access_token"])
+    for grant, mark in (("authorization_code", first), ("refresh_token", "next")):
+        entry = store.begin_entry(grant)
+        store.note(entry, ended=time.time(), outcome="ok", family="f", fingerprint=mark)
+    expect(page.locator(".count")).to_have_text("1 time")
+    expect(page.locator("#events li.refresh")).to_have_count(1)
+
+
 def test_the_buttons_share_their_rows(page, shop):
     shop.made["c-1"] = oauth_credential()
     page.goto(f"{shop.url}/demo/")
