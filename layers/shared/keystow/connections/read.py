@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from keystow.records.integration import Integration
 
 DAY_MS: Final = 86_400_000
-WAIT_SECONDS: Final = 20.0
+# Longer than a whole exchange (20 s) with the claim before it and the commit behind it, so that who
+# waits for one that succeeds gets its token; API Gateway gives up after 30 s.
+WAIT_SECONDS: Final = 25.0
 # Later than this a reader begins no exchange of its own (20 s): the function would be stopped in
 # the middle of it, and a rotated token lost.
 BEGIN_WITHIN_SECONDS: Final = 6.0
