@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import threading
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -226,7 +227,7 @@ class Sent:
         return {name: values[0] for name, values in parse_qs(self.body.decode()).items()}
 
 
-class Outside:
+class Outside(ABC):
     """The way out: subclasses answer for the internet."""
 
     def send(
@@ -242,8 +243,9 @@ class Outside:
         given = {name.lower(): value for name, value in (headers or {}).items()}
         return self.answer_to(Sent(method, url, given, body or b"", options))
 
+    @abstractmethod
     def answer_to(self, sent: Sent) -> Answer:
-        raise NotImplementedError
+        """Answer a request, or raise what the real one would."""
 
 
 class FakeEgress(Outside):

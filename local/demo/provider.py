@@ -332,7 +332,7 @@ class RunningProvider:
             self._server = make_server(
                 host, port, self._app, threaded=True, request_handler=_QuietHandler
             )
-        except BaseException:
+        except BaseException:  # werkzeug ends the program when the port is taken
             self._app.extensions["demo_store"].close()
             raise
         if isinstance(self._server, ThreadedWSGIServer):

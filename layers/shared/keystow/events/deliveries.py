@@ -49,8 +49,7 @@ def find(ctx: Context, environment: str, query: Query) -> dict[str, Any]:
 
     def wanted(row: Item) -> bool:
         return (
-            row["sk"] != tables.EVENT  # a row of version 0.1 before its release
-            and row["ttl"] > now
+            row["ttl"] > now
             and query.state in {None, _state(row)}
             and query.connection_id in {None, row["connection_id"]}
         )

@@ -1,0 +1,429 @@
+"""Everything the API offers, done at least once: what the functions' calls are recorded from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from keystow.clock import iso
+from keystow.egress.client import Answer
+from tests.app import App
+from tests.authorization_server import DEFINITION, AuthorizationServer, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.infrastructure.recording import Deployed
+
+ROT, KEY, CC, BASIC, OPEN, TRIED = "rot", "key", "cc", "basic", "open", "tried"
+HOOK = "https://hooks.example.com/keystow"
+
+
+class Scenario:
+    """Everything the API offers, done at least once, with what can go wrong on the way."""
+
+    def __init__(self, running: Deployed) -> None:
+        self.running = running
+        self.server = AuthorizationServer()
+        running.egress = self.server
+        first = running.run("bootstrap_keys", {})
+        running.run("bootstrap_keys", {})
+        self.account = running.run("bootstrap_keys", {"rotate": True})["account_key"]
+        self.app = App(running.context(), first["secret_key"])
+        for step in (
+            self.environments,
+            self.providers_and_integrations,
+            self.webhooks,
+            self.sessions,
+            self.typed,
+            self.popup,
+            self.connections,
+            self.refreshes,
+            self.checks,
+            self.sockets,
+            self.rewrapping,
+            self.removals,
+        ):
+            step()
+
+    def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """Call on a day of its own, so that what is done once a day is done each time."""
+        self.next_day()
+        found = self.app.call(method, path, body, **options)
+        assert found.status < 300, (method, path, found.status, found.body)
+        return found.json() if found.body else None
+
+    def refused(self, method: str, path: str, body: Any = None, **options: Any) -> None:
+        found = self.app.call(method, path, body, **options)
+        assert 400 <= found.status < 500, (method, path, found.status, found.body)
+
+    def environments(self) -> None:
+        for path in ("/health", "/ready"):
+            self.ok("GET", path)
+        self.refused("GET", "/nowhere")
+        self.ok("GET", "/environment-variables")
+        self.ok("GET", "/environment/webhook-settings")
+        self.ok("PUT", "/environment/webhook-settings", {"primary_url": HOOK})
+        self.ok("POST", "/environment/webhook-signing-key/rotate")
+        assert self.app.post("/environment/webhook-signing-key/rotate").status == 200
+        made = self.ok("POST", "/environments", {"name": "more"}, key=self.account)["data"]["id"]
+        body = {"environment_id": made, "display_name": "one"}
+        key = self.ok("POST", "/environment/api-keys", body, key=self.account)["data"]
+        other = {"provider": "unauthenticated", "unique_key": OPEN}
+        self.ok("POST", "/integrations", other, key=key["secret"])
+        credentials = {"provider_config_key": OPEN, "credentials": {"type": "NONE"}}
+        self.ok("POST", "/connections", credentials, key=key["secret"])
+        gone = {"environment_id": made, "key_id": key["id"]}
+        second = {**body, "display_name": "two"}
+        self.ok("POST", "/environment/api-keys", second, key=self.account)
+        self.ok("DELETE", "/environment/api-keys", gone, key=self.account)
+        self.ok("DELETE", f"/environments/{made}", key=self.account)
+
+    def providers_and_integrations(self) -> None:
+        self.ok("PUT", "/providers/rotating", DEFINITION)
+        self.ok("PUT", "/providers/rotating", {**DEFINITION, "display_name": "Again"})
+        self.ok("PUT", "/providers/spare", DEFINITION)
+        self.ok("DELETE", "/providers/spare")
+        checked = {
+            **{name: DEFINITION[name] for name in ("display_name", "categories", "docs")},
+            "auth_mode": "API_KEY",
+            "proxy": {
+                "base_url": "https://rotating.example/api",
+                "headers": {"x-key": "${apiKey}"},
+            },
+        }
+        self.ok("PUT", "/providers/checked", checked)
+        flow = {**DEFINITION, "auth_mode": "OAUTH2_CC"}
+        for name in ("authorization_url", "revocation_url", "issuer"):
+            flow.pop(name)
+        self.ok("PUT", "/providers/machine", flow)
+        self.ok("PUT", "/providers/plain", {**checked, "auth_mode": "BASIC"})
+        secret = {"type": "OAUTH2", "client_id": "id", "client_secret": "s", "scopes": "read"}
+        self.ok(
+            "POST",
+            "/integrations",
+            {"provider": "rotating", "unique_key": ROT, "credentials": secret},
+        )
+        self.refused("DELETE", "/providers/rotating")
+        for provider, unique_key in (
+            ("checked", KEY),
+            ("machine", CC),
+            ("plain", BASIC),
+            ("unauthenticated", OPEN),
+        ):
+            self.ok("POST", "/integrations", {"provider": provider, "unique_key": unique_key})
+        self.ok("GET", "/integrations")
+        self.ok("GET", f"/integrations/{ROT}?include=credentials")
+        self.ok("PATCH", f"/integrations/{ROT}", {"credentials": secret, "display_name": "R"})
+        again = self.app.patch(f"/integrations/{ROT}", {"credentials": secret})
+        assert again.status == 200, again.body
+        self.ok("PATCH", f"/integrations/{BASIC}", {"unique_key": "renamed"})
+        self.ok("PATCH", "/integrations/renamed", {"unique_key": BASIC})
+        for path in ("/providers", "/providers/rotating", "/providers/github/templates"):
+            self.ok("GET", path)
+
+    def next_day(self) -> None:
+        """The data keys of yesterday seal nothing more; whoever seals next makes new ones."""
+        self.running.clock.advance(86_400)
+
+    def session(self, **more: Any) -> str:
+        user = {"id": "u1", "email": "u1@example.com"}
+        made = self.ok("POST", "/connect/sessions", {"end_user": user, **more})
+        return str(made["data"]["token"])
+
+    def reconnecting(self, connection_id: str, integration: str = ROT) -> str:
+        body = {"connection_id": connection_id, "integration_id": integration}
+        return str(self.ok("POST", "/connect/sessions/reconnect", body)["data"]["token"])
+
+    def sessions(self) -> None:
+        token = self.session(allowed_integrations=[ROT])
+        for path in ("/connect/session", "/integrations", "/providers/rotating"):
+            assert self.app.get(path, key=token).status == 200
+        token = self.session()
+        told = {"token": token, "event": "open", "timestamp": iso(self.running.clock.now())}
+        assert self.app.post("/connect/telemetry", told, key=None).status == 204
+        assert self.app.delete("/connect/session", key=token).status == 204
+
+    def typed(self) -> None:
+        made = {}
+        for path, body in (
+            (f"/api-auth/api-key/{KEY}", {"apiKey": "k" * 20}),
+            (f"/api-auth/basic/{BASIC}", {"username": "u", "password": "p"}),
+            (f"/auth/unauthenticated/{OPEN}", None),
+            (f"/oauth2/auth/{CC}", {"client_id": "i", "client_secret": "s"}),
+        ):
+            query = f"?connect_session_token={self.session()}"
+            for _under_a_new_data_key_and_under_one_that_is_there in range(2):
+                found = self.app.post(f"{path}{query}", body, key=None)
+                assert found.status == 200, (path, found.body)
+            made[path] = found.json()["connectionId"]
+        self.server.fault = lambda _number: answer(401, {"error": "invalid_client"})
+        path = f"/oauth2/auth/{CC}"
+        self.refused("POST", path + query, {"client_id": "i", "client_secret": "x"}, key=None)
+        self.server.fault = None
+        for path, body in (
+            (f"/api-auth/api-key/{KEY}", {"apiKey": "n" * 20}),
+            (f"/auth/unauthenticated/{OPEN}", None),
+        ):
+            again = self.reconnecting(made[path], path.rsplit("/", 1)[1])
+            found = self.app.post(f"{path}?connect_session_token={again}", body, key=None)
+            assert found.status == 200, found.body
+
+    def popup(self) -> None:
+        token = self.session()
+        self.authorized(token)
+        made = self.authorized(token)
+        self.authorized(self.reconnecting(made))
+        self.authorized(self.session(), code=None, error="access_denied")
+        asked = {"connect_session_token": self.session(), "ws_client_id": self.socket()}
+        self.refused("GET", f"/oauth/connect/nope?{urlencode(asked)}", key=None)
+        self.refused("GET", "/oauth/callback?code=x&state=none", key=None)
+
+    def socket(self) -> str:
+        """A browser's socket, and its public id."""
+        self.running.run(
+            "browser_socket",
+            {"requestContext": {"routeKey": "$connect", "connectionId": "c1"}},
+        )
+        resource = self.running.aws.create_client("dynamodb")
+        name = self.running.settings.sessions_table
+        items = resource.scan(TableName=name)["Items"]
+        ids = [each["pk"]["S"] for each in items if each["sk"]["S"] == "socket"]
+        return str(ids[-1].rpartition("#")[2])
+
+    def authorized(self, token: str, **back: Any) -> str:
+        asked = {"connect_session_token": token, "ws_client_id": self.socket()}
+        started = self.app.get(f"/oauth/connect/{ROT}?{urlencode(asked)}", key=None)
+        assert started.status == 302, started.body
+        (state,) = parse_qs(urlsplit(started.headers["location"]).query)["state"]
+        name, _, value = started.cookies[0].split(";")[0].partition("=")
+        given = {"code": "c", "iss": DEFINITION["issuer"], **back, "state": state}
+        query = urlencode({name: text for name, text in given.items() if text})
+        path = f"/oauth/callback?{query}"
+        found = self.app.get(path, key=None, cookies={name: value})
+        assert found.status == (400 if "error" in back else 200), found.body
+        self.app.get(path, key=None, cookies={name: value})
+        listed = self.app.get(f"/connections?integrationId={ROT}").json()["connections"]
+        return str(listed[0]["connection_id"]) if listed else ""
+
+    def imported(self, connection_id: str, life_s: float = -60, integration: str = ROT) -> str:
+        body: dict[str, Any] = {
+            "provider_config_key": integration,
+            "connection_id": connection_id,
+            "credentials": {
+                "type": "OAUTH2",
+                "access_token": "at",
+                "refresh_token": self.server._current,
+            },
+            "end_user": {"id": "u1"},
+        }
+        self.server.family_dead = False
+        self.next_day()
+        body["credentials"]["expires_at"] = iso(self.running.clock.now() + life_s)
+        self.ok("POST", "/connections", body)
+        assert self.app.post("/connections", body).status == 201  # under a data key that is there
+        return f"/connections/{connection_id}?provider_config_key={integration}"
+
+    def connections(self) -> None:
+        place = self.imported("c1", 3600)
+        self.imported("c1", 3600)
+        legacy = {"provider_config_key": KEY, "connection_id": "c2", "api_key": "k" * 20}
+        self.ok("POST", "/connection", legacy)
+        self.ok("GET", place)
+        for query in (
+            *("", "?endUserId=u1", f"?integrationId={ROT}", f"?integrationId={ROT},{KEY}"),
+            *("?connectionId=c1", "?search=c", "?tags[end_user_id]=u1", "?limit=1"),
+        ):
+            self.ok("GET", f"/connections{query}")
+        self.ok("PATCH", place, {"tags": {"a": "b"}, "end_user": {"id": "u2"}})
+        metadata = {"connection_id": ["c1"], "provider_config_key": ROT, "metadata": {"a": 1}}
+        self.ok("POST", "/connections/metadata", metadata)
+        self.ok("PATCH", "/connections/metadata", metadata)
+        two = {**metadata, "connection_id": ["c1", "never"]}
+        self.refused("PATCH", "/connections/metadata", two)
+        self.ok("PATCH", f"/connection/c1/metadata?provider_config_key={ROT}", {"b": 2})
+        self.ok("POST", f"/connection/c1/metadata?provider_config_key={ROT}", {"b": 2})
+        self.refused("GET", f"/connections/never?provider_config_key={ROT}")
+        self.ok("DELETE", place)
+
+    def refreshes(self) -> None:
+        """Every way a refresh can go, begun by a reader and begun by the queue."""
+        for way in (self.by_reader, self.by_queue):
+            name = way.__name__
+            good = self.imported(f"{name}-good")
+            self.next_day()
+            way(good)
+            place = self.imported(f"{name}-dead")
+            self.server.fault = lambda _number: answer(400, {"error": "invalid_grant"})
+            way(place)
+            self.server.fault = lambda _number: answer(429, {}, {"retry-after": "60"})
+            way(self.imported(f"{name}-busy"))
+            self.server.fault = lambda _number: answer(503, {})
+            ill = self.imported(f"{name}-ill")
+            way(ill)
+            self.server.fault = None
+            self.running.clock.advance(60)
+            way(ill)
+            self.lost_commit(way, self.imported(f"{name}-lost"))
+            self.lost_lease(way, self.imported(f"{name}-late"), f"{name}-late")
+
+        self.deleted_meanwhile(self.imported("gone"))
+
+    def checks(self) -> None:
+        """A key that its provider takes for a while."""
+        tried = {
+            **{name: DEFINITION[name] for name in ("display_name", "categories", "docs")},
+            "auth_mode": "API_KEY",
+            "proxy": {
+                "base_url": "https://rotating.example",
+                "verification": {"endpoints": ["/token"]},
+            },
+        }
+        self.ok("PUT", "/providers/tried", tried)
+        self.ok("POST", "/integrations", {"provider": "tried", "unique_key": TRIED})
+        self.server.fault = lambda _number: answer(200, {})
+        body = {
+            "provider_config_key": TRIED,
+            "connection_id": "tried",
+            "credentials": {"type": "API_KEY", "apiKey": "k" * 20},
+        }
+        self.ok("POST", "/connections", body)
+        for status in (200, 401, 200):
+            self.server.fault = lambda _number, status=status: answer(status, {})  # type: ignore[misc]
+            asked = len(self.server.requests)
+            self.running.clock.advance(2 * 86_400)
+            self.by_queue("")
+            assert len(self.server.requests) > asked
+        self.server.fault = None
+
+    def by_reader(self, place: str) -> None:
+        found = self.app.get(f"{place}&force_refresh=true")
+        assert found.status in {200, 400, 404, 424, 503}, found.body
+
+    def by_queue(self, place: str) -> None:
+        del place
+        self.running.clock.advance(30)
+        self.running.run("refresh_tokens", {})
+        bodies = self.running.queued("RefreshQueue")
+        self.running.deliver("refresh_tokens", bodies)
+
+    def lost_commit(self, way: Any, place: str) -> None:
+        """The table does not take the new credential; it travels on the queue."""
+        recorder = self.running.recorder
+        asked = len(self.server.requests)
+
+        def broken(operation: str, _params: Mapping[str, Any]) -> bool:
+            writes = operation in {"PutItem", "TransactWriteItems"}
+            return writes and len(self.server.requests) > asked
+
+        recorder.broken = broken
+        way(place)
+        recorder.broken = None
+        self.running.deliver("refresh_tokens", self.running.queued("RefreshQueue"))
+
+    def lost_lease(self, way: Any, place: str, connection_id: str) -> None:
+        """The fence moves on while the provider answers; the token is parked, and used later."""
+        client = self.running.aws.create_client("dynamodb")
+        table = self.running.settings.connections_table
+
+        def overtake(_number: int) -> Answer | None:
+            function, self.running.recorder.function = self.running.recorder.function, None
+            for item in client.scan(TableName=table)["Items"]:
+                if item["sk"]["S"] != "connection#secret" or connection_id not in item["pk"]["S"]:
+                    continue
+                client.update_item(
+                    TableName=table,
+                    Key={"pk": item["pk"], "sk": item["sk"]},
+                    UpdateExpression="SET due_at = :now REMOVE lease_until ADD fence :one",
+                    ExpressionAttributeValues={
+                        ":one": {"N": "1"},
+                        ":now": {"N": str(int(self.running.clock.now() * 1000))},
+                    },
+                )
+            self.running.recorder.function = function
+            return None
+
+        self.server.fault_after = overtake
+        way(place)
+        self.server.fault_after = None
+        self.running.clock.advance(60)
+        asked = len(self.server.requests)
+        self.server.fault = lambda number: (
+            answer(400, {"error": "invalid_grant"}) if number == asked + 1 else None
+        )
+        way(place)
+        self.server.fault = None
+
+    def deleted_meanwhile(self, place: str) -> None:
+        def delete(_number: int) -> Answer | None:
+            function = self.running.recorder.function
+            assert self.app.delete(place).status == 200
+            self.running.recorder.function = function
+            return None
+
+        self.server.fault_after = delete
+        self.by_reader(place)
+        self.server.fault_after = None
+
+    def webhooks(self) -> None:
+        run, clock = self.running, self.running.clock
+        for name in ("first", "second", "third"):
+            self.imported(name, 3600)
+        bodies = run.queued("WebhookQueue")
+        server, statuses = self.server, iter([200, 500, 410])
+
+        class Receiver:
+            """Takes, fails and leaves, one after the other; then fails for good."""
+
+            def send(self, *_: Any, **__: Any) -> Answer:
+                return answer(next(statuses, 500), {})
+
+        run.egress = Receiver()
+        for body in bodies[:3]:
+            run.deliver("send_webhook", [body])
+        settings = {"primary_url": f"{HOOK}/again"}
+        self.ok("PUT", "/environment/webhook-settings", settings)
+        run.egress = server
+        self.imported("told", 3600)
+        run.egress = Receiver()
+        for _attempt in range(12):
+            run.deliver("send_webhook", run.queued("WebhookQueue"))
+            clock.advance(25 * 3600)
+            run.run("send_webhook", {})
+        dead = run.queued("WebhookDeadLetters")
+        assert dead
+        run.deliver("send_webhook", dead[-1:])
+        run.egress = server
+        self.afterwards()
+
+    def afterwards(self) -> None:
+        """What people ask when something went wrong, and what they do about it."""
+        for path in ("/webhook-deliveries", "/activity"):
+            listed = self.ok("GET", f"{path}?limit=2")
+            self.ok("GET", f"{path}?cursor={listed['next_cursor']}")
+            self.ok("GET", f"{path}/{listed['data'][0]['id']}")
+            self.refused("GET", f"{path}/nope")
+        (failed, *_) = self.ok("GET", "/webhook-deliveries?state=failed")["data"]
+        self.ok("POST", f"/webhook-deliveries/{failed['id']}/replay")
+
+    def sockets(self) -> None:
+        client_id = self.socket()
+        job = {"acknowledge": {"client_id": client_id, "connection": "c1"}}
+        self.running.run("browser_socket", job)
+        for route in ("$default", "$disconnect"):
+            context = {"routeKey": route, "connectionId": "c1"}
+            self.running.run("browser_socket", {"requestContext": context})
+        self.ok_page("/ui/connect/")
+
+    def rewrapping(self) -> None:
+        answered = self.running.run("rewrap_data_keys", {})
+        assert answered["rewrapped"] > 0
+        assert (answered["refused"], answered["next"]) == ([], None)
+
+    def ok_page(self, path: str) -> None:
+        assert self.app.get(path, key=None).status == 200
+
+    def removals(self) -> None:
+        for unique_key in (ROT, KEY, OPEN, BASIC, CC, TRIED):
+            self.ok("DELETE", f"/integrations/{unique_key}")
+        self.ok("DELETE", "/providers/rotating")
