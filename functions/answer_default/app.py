@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from keystow.errors import ApiError
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.log import logger
+from keystow.store import StoreUnavailable
 from keystow.store.tables import environment_settings
 
 if TYPE_CHECKING:
@@ -43,9 +45,18 @@ def ready(ctx: Context, _request: Request) -> Response:
     """Answer whether the tables can be reached; 503 when not, whatever the reason."""
     try:
         ctx.store.get(environment_settings("account"))
-    except Exception:  # noqa: BLE001 - any reason means: not ready
+    except Exception as error:  # noqa: BLE001 - any reason means: not ready
+        logger.warning("not ready", extra={"cause": type(error).__name__, "detail": _detail(error)})
         raise ApiError("temporarily_unavailable", "The registry table does not answer") from None
     return Response(body={"result": "ok"})
+
+
+def _detail(error: Exception) -> str:
+    """Return what AWS calls the error; never a text, which may hold names of resources."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return str(response.get("Error", {}).get("Code", ""))
+    return str(error) if isinstance(error, StoreUnavailable) else ""
 
 
 # API Gateway has no HEAD of its own beside a GET route.

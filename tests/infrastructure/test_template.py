@@ -226,9 +226,10 @@ def test_a_schedule_that_stands_still_is_noticed() -> None:
     assert silent == scheduled
 
 
-def test_the_log_level_is_the_same_for_lambda_and_for_us() -> None:
-    # Powertools takes Lambda's level before ours.
-    assert GLOBALS["LoggingConfig"]["ApplicationLogLevel"] == {"Ref": "LogLevel"}
+def test_lambdas_filter_lets_metrics_through_whatever_the_log_level_is() -> None:
+    # It takes a line without a level for INFO; see keystow.log.
+    level = GLOBALS["LoggingConfig"]["ApplicationLogLevel"]
+    assert level == {"Fn::If": ["LogsDebug", "DEBUG", "INFO"]}
     assert GLOBALS["Environment"]["Variables"]["KEYSTOW_LOG_LEVEL"] == {"Ref": "LogLevel"}
     # Those that both Lambda and Python know.
     levels = TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"]
