@@ -108,8 +108,26 @@ API_KEY = {
 }
 BASIC = {"name": "basic", "display_name": "Old Faithful", "auth_mode": "BASIC"}
 NONE = {"name": "open", "display_name": "Open Data", "auth_mode": "NONE"}
+ORDERED = {
+    "name": "ordered",
+    "display_name": "Ordered",
+    "auth_mode": "API_KEY",
+    "credentials": {"apiKey": {"type": "string", "title": "Key", "secret": True, "order": 3}},
+    "connection_config": {
+        "plain": {"type": "string", "title": "Plain", "optional": True},
+        "second": {"type": "string", "title": "Second", "order": 2},
+        "first": {"type": "string", "title": "First", "order": 0},
+    },
+}
+CLIENT = {
+    "name": "client",
+    "display_name": "Machine Room",
+    "auth_mode": "OAUTH2_CC",
+    "connection_config": {"region": {"type": "string", "title": "Region", "order": 1}},
+}
 SIGNED = {"name": "jwt", "display_name": "Signed", "auth_mode": "JWT"}
-PROVIDERS = {one["name"]: one for one in (OAUTH, ZENDESK, API_KEY, BASIC, NONE, SIGNED)}
+PROVIDER_LIST = (OAUTH, ZENDESK, API_KEY, BASIC, NONE, SIGNED, ORDERED, CLIENT)
+PROVIDERS = {one["name"]: one for one in PROVIDER_LIST}
 
 
 class Stub:
@@ -127,6 +145,7 @@ class Stub:
         self.sockets = {}
         self.offered = ["github"]
         self.allowed = None
+        self.unconnectable = set()
         self.session = {
             "endUser": {
                 "id": "u1",
@@ -222,6 +241,7 @@ class Stub:
                 "provider": name,
                 "display_name": PROVIDERS[name]["display_name"],
                 "logo": f"{self.url}/images/template-logos/{name}.svg",
+                **({"connectable": False, "note": "-"} if name in self.unconnectable else {}),
             }
             for name in self.offered
         ]
@@ -362,6 +382,7 @@ class Stub:
                 Route("/integrations", self.integrations),
                 Route("/providers/{name}", self.provider),
                 Route("/api-auth/{mode}/{key}", self.submit, methods=["POST"]),
+                Route("/oauth2/auth/{key}", self.submit, methods=["POST"]),
                 Route("/auth/unauthenticated/{key}", self.submit, methods=["POST"]),
                 Route("/oauth/connect/{key}", self.start_oauth),
                 Route("/oauth/callback", self.oauth_callback),

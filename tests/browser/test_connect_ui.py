@@ -276,6 +276,37 @@ def test_a_provider_without_credentials_needs_one_click_and_no_body(page, stub):
     assert stub.called("/auth/unauthenticated/open-prod")[0].body is None
 
 
+def test_numbered_fields_come_first_whether_they_are_built_in_or_not(page, stub):
+    stub.offered = ["ordered"]
+    link(page, stub)
+    expect(page.locator("label")).to_have_count(4)
+    labels = [label.split(" (")[0] for label in page.locator("label").all_inner_texts()]
+    assert labels == ["First", "Second", "Key", "Plain"]
+
+
+def test_client_credentials_are_typed_in_and_sent_in_the_body(page, stub):
+    stub.offered = ["client"]
+    link(page, stub)
+    expect(page.locator("label")).to_have_count(3)
+    assert page.locator("label").all_inner_texts() == ["Region", "Client ID", "Client secret"]
+    page.get_by_label("Region").fill("eu")
+    page.get_by_label("Client ID").fill("machine-1")
+    page.get_by_label("Client secret", exact=True).fill("hush")
+    page.get_by_role("button", name="Connect").click()
+    expect(heading(page)).to_have_text("Connected")
+    call = stub.called("/oauth2/auth/client-prod")[0]
+    assert call.body == {"client_id": "machine-1", "client_secret": "hush"}
+    assert call.query == {"connect_session_token": TOKEN, "params[region]": "eu"}
+
+
+def test_what_cannot_be_connected_is_not_listed(page, stub):
+    stub.offered = ["github", "jwt", "stripe"]
+    stub.unconnectable = {"jwt"}
+    link(page, stub)
+    expect(page.get_by_role("listitem")).to_have_count(2)
+    assert page.get_by_text("Signed").count() == 0
+
+
 def test_a_mode_that_is_not_there_yet_is_named(page, stub):
     stub.offered = ["jwt"]
     link(page, stub)

@@ -45,6 +45,8 @@ TBA_CONFIG = frozenset(
     {"connection_config.oauth_client_id", "connection_config.oauth_client_secret"}
 )
 
+NOT_CONNECTABLE = Difference(more={"data.connectable": "boolean", "data.note": "string"})
+
 DIFFERENCES: dict[str, Difference] = {
     "unknown_route_noauth": NOT_FOUND,
     "unknown_route_spa": NOT_FOUND,
@@ -57,6 +59,8 @@ DIFFERENCES: dict[str, Difference] = {
     "provider_get_github": OWN_CATALOGUE,
     "provider_get_algolia": OWN_CATALOGUE,
     "provider_get_french": OWN_CATALOGUE,
+    "integration_create_oauth1": NOT_CONNECTABLE,
+    "integration_create_tba": NOT_CONNECTABLE,
     "conn_import_oauth2_cc_no_exp": Difference(more={"credentials.expires_at": "string"}),
     "conn_get_cc_no_exp": Difference(more={"credentials.expires_at": "string"}),
     "L_cc_force": Difference(more={"credentials.raw.expires_at": "string"}),

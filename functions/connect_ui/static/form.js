@@ -10,6 +10,7 @@ const LONGEST = 1024;
 /** How each authentication mode is handled here; a mode that is missing is not supported yet. */
 const MODES = {
   OAUTH2: { way: 'popup' },
+  OAUTH2_CC: { way: 'post', path: 'oauth2/auth', fields: ['client_id', 'client_secret'] },
   API_KEY: { way: 'post', path: 'api-auth/api-key', fields: ['apiKey'] },
   BASIC: { way: 'post', path: 'api-auth/basic', fields: ['username', 'password'] },
   NONE: { way: 'post', path: 'auth/unauthenticated', fields: [] },
@@ -26,9 +27,11 @@ export function modeOf(provider) {
 
 function builtIn(name) {
   return {
-    apiKey: { title: say('apiKey'), secret: true, order: 0 },
-    username: { title: say('username'), order: 0 },
-    password: { title: say('password'), secret: true, order: 1 },
+    apiKey: { title: say('apiKey'), secret: true },
+    username: { title: say('username') },
+    password: { title: say('password'), secret: true },
+    client_id: { title: say('clientId') },
+    client_secret: { title: say('clientSecret'), secret: true },
   }[name];
 }
 
@@ -67,7 +70,8 @@ export function fieldsOf(provider, integration, session) {
       suffix: spec.suffix || '',
       section: spec.doc_section || '',
       when: spec.visible_when || null,
-      rank: [spec.order ?? 1000, rank],
+      // Numbered fields come first, in their order; then the others as they are declared.
+      rank: [Number.isFinite(spec.order) ? spec.order : Infinity, rank],
     });
   };
 
@@ -82,7 +86,8 @@ export function fieldsOf(provider, integration, session) {
   }
   Object.entries(provider.connection_config || {})
     .forEach(([name, spec], at) => add('params', name, spec, 100 + at));
-  return fields.sort((a, b) => a.rank[0] - b.rank[0] || a.rank[1] - b.rank[1]);
+  return fields.sort((a, b) => (a.rank[0] === b.rank[0]
+    ? a.rank[1] - b.rank[1] : a.rank[0] - b.rank[0]));
 }
 
 /** Whether a field is shown, given what the others hold. */

@@ -127,7 +127,8 @@ async function begin(token) {
     ]);
     if (round !== state.round) return;
     state.info = info;
-    state.integrations = integrations;
+    // What nobody can connect is no choice; an API that does not say so is believed.
+    state.integrations = integrations.filter((one) => one.connectable !== false);
   } catch (error) {
     if (round === state.round) stuck(error, () => begin(token));
     return;

@@ -31,6 +31,8 @@ export const texts = {
   apiKey: 'API key',
   username: 'Username',
   password: 'Password',
+  clientId: 'Client ID',
+  clientSecret: 'Client secret',
   waitTitle: 'Continue in the other window',
   waitHint: 'Approve access in the {name} window. This page goes on by itself.',
   showWindow: 'Show the window',

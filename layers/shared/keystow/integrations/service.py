@@ -16,6 +16,7 @@ from keystow.clock import iso
 from keystow.errors import ApiError, Issue
 from keystow.integrations import removal
 from keystow.integrations.configuration import merged_custom
+from keystow.modes import why_not_connectable
 from keystow.records.connection import integration_partition
 from keystow.records.integration import AppSecrets, Integration
 from keystow.registry import integrations, providers
@@ -209,6 +210,12 @@ def public(
         "display_name": integration.display_name or fallback,
         "logo": f"{base_url}/ui/logos/{integration.provider}.svg",
     }
+    note = "The provider's definition is missing."
+    if provider is not None:
+        note = why_not_connectable(provider)
+    if note:
+        shown["connectable"] = False
+        shown["note"] = note
     fields = provider.integration_config if provider is not None else {}
     if fields and integration.key_label:
         shown["credentials_label"] = {"apiKey": integration.key_label}
