@@ -17,7 +17,7 @@ from keystow.authorization.failure import AuthorizationFailed
 from keystow.authorization.follow_up import post_connection, with_learnt
 from keystow.catalog.interpolate import metadata_from
 from keystow.connections.importing import environment_of
-from keystow.connections.save import KEEP, Draft, failed_event, save
+from keystow.connections.save import KEEP, Draft, Replaces, failed_event, save
 from keystow.errors import ApiError
 from keystow.log import logger
 from keystow.modes.oauth2 import credentials_of
@@ -185,7 +185,7 @@ def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
             end_user=attempt.session.end_user,
             webhook_url_override=attempt.session.webhook_url_override,
             by_session=True,
-            expected_generation=attempt.generation,
+            replaces=attempt.identity or Replaces.NOTHING,
         ),
     )
     _remember(ctx, attempt, Ended())

@@ -27,7 +27,7 @@ _NOT_OF_BROWSERS: Final = frozenset({"oauth_scopes_override"})
 class Scope:
     """One end user connecting one integration.
 
-    ``generation`` is that of the connection to be authorized anew; None: a new one is made.
+    ``identity`` is that of the connection to be authorized anew; None: a new one is made.
     """
 
     session: ConnectSession
@@ -35,7 +35,7 @@ class Scope:
     integration: Integration
     provider: Provider
     connection_id: str
-    generation: str | None
+    identity: str | None
 
 
 def refuse_connection_id(query: dict[str, Any]) -> None:
@@ -75,18 +75,17 @@ def open_scope(
     """
     if not applies_to(session, integration.unique_key):
         raise ApiError("integration_not_allowed")
-    generation = None
+    identity = None
     connection_id = uuid4(ctx.random)
     if session.reconnect is not None:
-        integration_id, connection_id, number = session.reconnect
+        integration_id, connection_id, identity = session.reconnect
         place = tables.connection(session.environment, integration_id, connection_id)
         item = ctx.store.get(place)
         # Deleted and made anew under the same id, it is another connection.
-        if item is None or integration_id != integration.id or str(item["id"]) != number:
+        if item is None or integration_id != integration.id or item["identity"] != identity:
             raise ApiError("invalid_connection")
-        generation = item["generation"]
     environment = environment_of(ctx, session.environment)
-    return Scope(session, environment, integration, provider, connection_id, generation)
+    return Scope(session, environment, integration, provider, connection_id, identity)
 
 
 def connection_config(query: dict[str, Any], scope: Scope) -> dict[str, Any]:

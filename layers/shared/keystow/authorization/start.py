@@ -124,7 +124,7 @@ def start(
         envelope=seal(ctx.vault, session.environment, state.hash, secrets),
         session=session,
         socket=socket if isinstance(socket, str) and socket else None,
-        generation=scope.generation,
+        identity=scope.identity,
         scopes=tuple(scopes),
     )
     ctx.store.put(Put(attempt.key, attempt.as_item(), NEW))

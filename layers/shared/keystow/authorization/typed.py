@@ -17,7 +17,7 @@ from keystow.authorization.scope import (
     refuse_connection_id,
 )
 from keystow.catalog.interpolate import metadata_from
-from keystow.connections.save import KEEP, Draft, save
+from keystow.connections.save import KEEP, Draft, Replaces, save
 from keystow.errors import ApiError
 from keystow.modes.verification import verify
 from keystow.oauth.errors import TokenError
@@ -118,13 +118,13 @@ def submit(
             provider=provider,
             connection_id=scope.connection_id,
             sealed=Sealed(sealed.credentials, Secret(learnt)),
-            metadata={} if scope.generation is None else KEEP,
+            metadata={} if scope.identity is None else KEEP,
             tags=session.tags,
             end_user=session.end_user,
             webhook_url_override=session.webhook_url_override,
             fetched=mode != "NONE",
             by_session=True,
-            expected_generation=scope.generation,
+            replaces=scope.identity or Replaces.NOTHING,
         ),
     )
     activity.finish(

@@ -1,8 +1,11 @@
 """Making a connection, or authorizing an existing one anew: one transaction, all or nothing.
 
 The description, the sealed credential and the event are written together; what is authorized anew
-keeps its id and age, and gets a new generation, so that whatever was still on its way for the old
-one can no longer be stored.
+keeps its id, identity and age, and gets a new generation, so that whatever was still on its way for
+the old one can no longer be stored.
+
+    reconnect begins ──▶ identity a ──────────────────────▶ stored only where identity is a
+    deleted, made anew under the same id ──▶ identity b ──▶ another connection: refused
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from keystow.modes.verification import can_check, checked_host
 from keystow.records.connection import NO_ENVELOPE, Connection, EndUser, Sealed, StoredSecret
 from keystow.refresh.due import next_check, next_due, shard_of
 from keystow.registry import integrations
-from keystow.store import ConditionFailed, Equals, Put, tables
+from keystow.store import All, ConditionFailed, Equals, Put, tables
 from keystow.store.operations import NEW
 
 if TYPE_CHECKING:
@@ -46,9 +49,20 @@ class Keep(Enum):
 KEEP: Final = Keep.KEEP
 
 
+class Replaces(Enum):
+    """What a draft may replace, where it is no certain connection."""
+
+    ANYTHING = "anything"
+    NOTHING = "nothing"
+
+
 @dataclass(frozen=True)
 class Draft:
-    """What a connection shall be. :data:`KEEP` leaves what an existing connection has."""
+    """What a connection shall be. :data:`KEEP` leaves what an existing connection has.
+
+    ``replaces`` is the identity of the connection that is authorized anew: no other one is
+    overwritten, and none is made.
+    """
 
     environment: Environment
     integration: Integration
@@ -61,7 +75,7 @@ class Draft:
     webhook_url_override: str | Keep | None = KEEP
     fetched: bool = True
     by_session: bool = False  # of a connect session, whose end user the event names
-    expected_generation: str | None = None  # of a reconnect: the connection must still be there
+    replaces: str | Replaces = Replaces.ANYTHING
 
 
 @dataclass(frozen=True)
@@ -77,18 +91,19 @@ def save(ctx: Context, draft: Draft) -> Saved:
     """Store a connection.
 
     Raises:
-        ApiError: 400 ``invalid_connection`` when the connection of a reconnect is gone.
+        ApiError: 400 ``invalid_connection`` when the connection of a reconnect is gone, or another
+            one stands in its place.
         StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
     """
     for attempt in range(ATTEMPTS):
         existing = _existing(ctx, draft)
-        if existing is None and draft.expected_generation is not None:
-            raise ApiError("invalid_connection", "The connection was deleted meanwhile")
+        _require_replaceable(draft, existing)
         made = _made(ctx, draft, existing)
         planned = outbox.plan(ctx, _event(draft, made))
+        same_connection, same_secret = _unchanged(existing)
         writes: list[Operation] = [
-            Put(made.connection.key, made.connection.as_item(), _unchanged(existing, 0)),
-            Put(made.secret.key, made.secret.as_item(), _unchanged(existing, 1)),
+            Put(made.connection.key, made.connection.as_item(), same_connection),
+            Put(made.secret.key, made.secret.as_item(), same_secret),
             *(planned.writes if planned else ()),
         ]
         try:
@@ -103,10 +118,43 @@ def save(ctx: Context, draft: Draft) -> Saved:
     raise ApiError("temporarily_unavailable", "The connection kept changing; try again")
 
 
-def _unchanged(existing: Existing | None, place: int) -> Condition:
-    """Return the condition under which one of the two items may be written."""
-    before = existing[place] if existing else None
-    return NEW if before is None else Equals("generation", before.generation)
+def _require_replaceable(draft: Draft, existing: Existing | None) -> None:
+    """Require that what is there is what the draft replaces.
+
+    What was looked at here holds in the transaction: each write is conditional on it
+    (:func:`_unchanged`).
+
+    Raises:
+        ApiError: 400 ``invalid_connection``.
+    """
+    identity = existing[0].identity if existing else None
+    match draft.replaces:
+        case Replaces.ANYTHING:
+            return
+        case Replaces.NOTHING:
+            if identity is not None:
+                raise ApiError("invalid_connection", "Another connection has this id meanwhile")
+        case expected if identity is None:
+            raise ApiError("invalid_connection", "The connection was deleted meanwhile")
+        case expected if identity != expected:
+            raise ApiError(
+                "invalid_connection",
+                "The connection was deleted meanwhile; another one has its id now",
+            )
+
+
+def _unchanged(existing: Existing | None) -> tuple[Condition, Condition]:
+    """Return the conditions under which description and secret may be written.
+
+    A generation belongs to one identity; the identity stands here too, since all depends on it.
+    """
+    if existing is None:
+        return NEW, NEW
+    connection, secret = existing
+    same = All(
+        (Equals("identity", connection.identity), Equals("generation", connection.generation))
+    )
+    return same, NEW if secret is None else Equals("generation", secret.generation)
 
 
 def _require_integration(ctx: Context, draft: Draft, written: list[Operation]) -> None:
@@ -149,6 +197,7 @@ def _made(ctx: Context, draft: Draft, existing: Existing | None) -> Saved:
         environment=draft.integration.environment,
         integration=draft.integration.id,
         connection_id=draft.connection_id,
+        identity=before.identity if before else ids.short_id(ctx.random),
         id=before.id if before else ids.numeric_id(seconds, ctx.random),
         provider=draft.provider.id,
         generation=generation,

@@ -28,7 +28,8 @@ class Attempt(Value):
     """An attempt. ``binding_hash`` is that of the browser's cookie; times are milliseconds.
 
     ``session`` is the connect session as it was when the attempt began: ending the session does not
-    cut off an end user who is at the provider already.
+    cut off an end user who is at the provider already. ``identity`` is that of the connection to be
+    authorized anew; None: a new one is made.
     """
 
     state_hash: str
@@ -45,7 +46,7 @@ class Attempt(Value):
     envelope: Envelope
     session: ConnectSession
     socket: str | None = None
-    generation: str | None = None
+    identity: str | None = None
     scopes: tuple[str, ...] = ()
     used_at: int | None = None
     outcome: dict[str, Any] | None = None
@@ -76,8 +77,8 @@ class Attempt(Value):
         }
         if self.socket is not None:
             item["socket"] = self.socket
-        if self.generation is not None:
-            item["generation"] = self.generation
+        if self.identity is not None:
+            item["identity"] = self.identity
         return item
 
     @classmethod
@@ -99,7 +100,7 @@ class Attempt(Value):
             envelope=Envelope.from_item(sealed) if sealed else Envelope("", b"", b""),
             session=ConnectSession.from_item(item["session"]),
             socket=item.get("socket"),
-            generation=item.get("generation"),
+            identity=item.get("identity"),
             scopes=tuple(item.get("scopes") or ()),
             used_at=item.get("used_at"),
             outcome=item.get("outcome"),

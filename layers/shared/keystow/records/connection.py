@@ -72,11 +72,16 @@ class AuthError(Value):
 
 
 class Connection(Value):
-    """The description of a connection. Times are milliseconds since the epoch."""
+    """The description of a connection. Times are milliseconds since the epoch.
+
+    ``identity`` is drawn when the connection is made and stays for its life; another connection
+    that is made later under the same id has another.
+    """
 
     environment: str
     integration: str
     connection_id: str
+    identity: str
     id: int
     provider: str
     generation: str
@@ -102,6 +107,7 @@ class Connection(Value):
             "integration": integration_partition(self.environment, self.integration),
             "created": created,
             "connection_id": self.connection_id,
+            "identity": self.identity,
             "id": self.id,
             "provider": self.provider,
             "generation": self.generation,
@@ -131,6 +137,7 @@ class Connection(Value):
             environment=environment,
             integration=integration,
             connection_id=connection_id,
+            identity=item["identity"],
             id=item["id"],
             provider=item["provider"],
             generation=item["generation"],

@@ -33,7 +33,7 @@ class ConnectSession(Value):
     defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
     webhook_url_override: str | None = None
-    reconnect: tuple[str, str, str] | None = None  # integration id, connection id, number
+    reconnect: tuple[str, str, str] | None = None  # integration id, connection id, identity
 
     @property
     def key(self) -> Key:

@@ -84,7 +84,7 @@ def create_reconnect(ctx: Context, environment: str, body: ReconnectBody) -> Cre
         environment,
         body,
         allowed=(body.integration_id,),
-        reconnect=(integration.id, body.connection_id, str(found.id)),
+        reconnect=(integration.id, body.connection_id, found.identity),
         before=found,
     )
 
