@@ -77,6 +77,8 @@ DIFFERENCES: dict[str, Difference] = {
             }
         )
     ),
+    "integration_err_cred_missing_secret": Difference(like="integration_create_oauth2_github"),
+    "conn_err_apikey_too_long": Difference(like="conn_import_apikey"),
     "conn_list_limit_page": Difference(more={"next_cursor": "string"}),
     "L_get_revoked_4_force_500": Difference({"status": 424}),
     "oauth_callback_replay": Difference({"status": 200}),

@@ -28,6 +28,7 @@ LEVELS = (
     {
         "store",
         "settings",
+        "text",
         "errors",
         "clock",
         "ids",

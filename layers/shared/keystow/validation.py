@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from keystow.errors import ApiError, Issue
+from keystow.text import trimmed
 
 if TYPE_CHECKING:
     from keystow.http.messages import Request
 
 M = TypeVar("M", bound=BaseModel)
+
+KEY_MAX = 4_096
+TOKEN_MAX = 65_536
+CLIENT_ID_MAX = 255
 
 # pydantic's error type → the validation code that clients know (contract 1.3).
 _CODES = {
@@ -47,6 +59,48 @@ ConnectionId = Annotated[
         min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9,.;:=+~\[\]|@${}\"'\\/_ -]+$"
     ),
 ]
+
+
+def _trimmed(value: Any) -> Any:
+    return trimmed(value) if isinstance(value, str) else value
+
+
+# What was pasted is cut before anything else is done with it, so that what is tried at the provider
+# is what is stored and served. A password is kept as typed: white space may be part of it.
+Trimmed = BeforeValidator(_trimmed)
+Key = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=KEY_MAX)]
+UserName = Annotated[str, Trimmed, StringConstraints(max_length=KEY_MAX)]
+Password = Annotated[str, StringConstraints(max_length=KEY_MAX)]
+Token = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=TOKEN_MAX)]
+ClientId = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=CLIENT_ID_MAX)]
+ClientSecret = Annotated[str, Trimmed, StringConstraints(max_length=KEY_MAX)]
+
+
+def is_scope(text: str) -> bool:
+    """Return whether a text is one scope (RFC 6749, appendix A.4), without the comma.
+
+    The comma separates scopes in the API.
+    """
+    return bool(text) and all("!" <= each <= "~" and each not in '",\\' for each in text)
+
+
+def _scopes(value: str) -> str:
+    if value and not all(is_scope(part) for part in value.split(",")):
+        raise issue_error(
+            "invalid_union",
+            "scopes are separated by single commas and hold no spaces, quotation marks, "
+            "backslashes or characters beyond ASCII",
+        )
+    return value
+
+
+def _split(value: Any) -> Any:
+    return ",".join(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Scopes = Annotated[str, Trimmed, AfterValidator(_scopes)]
+# A session's scopes may be separated by spaces as well: "read write" are two.
+SessionScopes = Annotated[str, BeforeValidator(_split), AfterValidator(_scopes)]
 
 
 def issue_error(code: str, message: str) -> PydanticCustomError:

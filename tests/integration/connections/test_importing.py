@@ -33,7 +33,7 @@ def world() -> World:
     return world
 
 
-def credentials(world: World, key: str = "rot") -> dict[str, Any]:
+def credentials_of(world: World, key: str = "rot") -> dict[str, Any]:
     found = world.read("c1", key, "&refresh_token=true")
     assert found.status == 200, found.body
     return dict(found.json()["credentials"])
@@ -59,7 +59,7 @@ def test_a_flat_import_takes_a_date_in_every_form_that_token_answers_have(
     made = world.app.post("/connection", {**FLAT, "expires_at": date})
     assert made.status == 201, made.body
     assert made.json()["expires_at"] == date
-    assert credentials(world)["expires_at"] == IN_DECEMBER
+    assert credentials_of(world)["expires_at"] == IN_DECEMBER
 
 
 def test_a_flat_import_of_client_credentials_takes_seconds_too(world: World) -> None:
@@ -72,7 +72,7 @@ def test_a_flat_import_of_client_credentials_takes_seconds_too(world: World) -> 
         "expires_at": 1796196480,
     }
     assert world.app.post("/connection", flat).status == 201
-    assert credentials(world, "client")["expires_at"] == IN_DECEMBER
+    assert credentials_of(world, "client")["expires_at"] == IN_DECEMBER
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_a_flat_import_says_when_its_token_ends_or_that_it_never_does(world: Wor
         assert (refused.status, refused.code) == (400, "missing_expires_at")
     assert world.listed() == []
     assert world.app.post("/connection", {**FLAT, "no_expiration": True}).status == 201
-    assert "expires_at" not in credentials(world)
+    assert "expires_at" not in credentials_of(world)
     assert world.app.post("/connection", {**FLAT, "expires_in": 60}).status == 201
-    assert credentials(world)["expires_at"] == "2026-01-01T00:01:00.000Z"
+    assert credentials_of(world)["expires_at"] == "2026-01-01T00:01:00.000Z"
 
 
 def test_the_token_answer_of_a_flat_import_is_kept_as_it_came(world: World) -> None:
@@ -111,7 +111,7 @@ def test_the_token_answer_of_a_flat_import_is_kept_as_it_came(world: World) -> N
     flat = {**FLAT, "expires_at": IN_DECEMBER, "raw": raw}
     made = world.app.post("/connection", flat)
     assert made.json()["raw"] == raw
-    assert credentials(world)["raw"] == raw
+    assert credentials_of(world)["raw"] == raw
     assert "rt-0" not in world.read("c1", "rot").body.decode()
     refused = world.app.post("/connection", {**flat, "raw": "text"})
     assert (refused.status, refused.issues) == (400, [("invalid_type", ["raw"])])
@@ -123,7 +123,7 @@ def test_the_token_answer_of_a_flat_import_is_kept_as_it_came(world: World) -> N
 def test_an_import_takes_a_date_as_javascript_does(world: World, date: Any) -> None:
     given = {"type": "OAUTH2", "access_token": "at", "expires_at": date}
     world.imported("c1", "rot", credentials=given)
-    assert credentials(world)["expires_at"] == IN_DECEMBER
+    assert credentials_of(world)["expires_at"] == IN_DECEMBER
     body = {"provider_config_key": "rot", "credentials": {**given, "expires_at": "zz"}}
     refused = world.app.post("/connections", body)
     assert refused.issues == [("invalid_type", ["credentials", "expires_at"])]
@@ -150,3 +150,26 @@ def test_only_a_session_puts_an_end_user_into_an_event(world: World) -> None:
     world.imported("c1")
     assert last()["operation"] == "override"
     assert "endUser" not in last()
+
+
+@pytest.mark.parametrize("size", [5_000, 17_000, 65_536])
+def test_every_imported_token_may_be_as_large_as_a_fetched_one(world: World, size: int) -> None:
+    token = "t" * size
+    client = {"client_id": "ci", "client_secret": "cs"}
+    for key, credentials in (
+        ("rot", {"type": "OAUTH2", "access_token": token, "refresh_token": token}),
+        ("client", {"type": "OAUTH2_CC", "token": token, **client}),
+    ):
+        body = {"provider_config_key": key, "connection_id": "c1", "credentials": credentials}
+        made = world.app.post("/connections", body)
+        assert made.status == 201, made.body
+        found = credentials_of(world, key)
+        assert found.get("access_token", found.get("token")) == token
+
+
+def test_a_token_beyond_the_limit_is_refused_by_name(world: World) -> None:
+    credentials = {"type": "OAUTH2", "access_token": "t" * 65_537}
+    answer = world.app.post(
+        "/connections", {"provider_config_key": "rot", "credentials": credentials}
+    )
+    assert (answer.status, answer.issues) == (400, [("too_big", ["credentials", "access_token"])])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from keystow.store import StoreUnavailable
 from tests.integration.integrations.calls import call
 from tests.support import make_context
 
 
-def ask(method, path, route="$default", ctx=None):
-    return call(ctx or make_context(), "answer_default", route, path, method=method)
+def ask(method, path, route="$default", ctx=None, headers=None):
+    ctx = ctx or make_context()
+    return call(ctx, "answer_default", route, path, method=method, headers=headers)
 
 
 def test_what_is_not_there_is_a_json_404():
@@ -56,3 +59,25 @@ def test_health_and_readiness():
     assert (answer.status, answer.code) == (503, "temporarily_unavailable")
     assert ask("HEAD", "/ready", ctx=ctx).status == 503
     assert ask("GET", "/health", "GET /health", ctx).status == 200
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "authorization,traceparent,tracestate",
+        "authorization, x-datadog-origin, x-datadog-parent-id, x-datadog-sampling-priority",
+        "sentry-trace,baggage,b3,x-b3-traceid,newrelic",
+    ],
+)
+def test_a_preflight_allows_whatever_headers_a_page_asks_for(asked):
+    headers = {"access-control-request-headers": asked}
+    answer = ask("OPTIONS", "/connect/session", headers=headers)
+    allowed = {each.strip() for each in answer.headers["access-control-allow-headers"].split(",")}
+    assert allowed == {each.strip() for each in asked.split(",")}
+    assert answer.headers["vary"] == "Access-Control-Request-Headers"
+
+
+def test_a_preflight_repeats_nothing_that_is_no_name_of_a_header():
+    headers = {"access-control-request-headers": "x-a, b c, x:y, \u00e4, , <script>, x-z"}
+    answer = ask("OPTIONS", "/connect/session", headers=headers)
+    assert answer.headers["access-control-allow-headers"] == "x-a, x-z"

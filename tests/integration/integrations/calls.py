@@ -25,6 +25,13 @@ ENTRIES: dict[str, dict[str, Any]] = {
         "token_url": "https://github.com/login/oauth/access_token",
         "proxy": {"base_url": "https://api.github.com"},
     },
+    "no-pkce": {
+        "display_name": "No PKCE",
+        "auth_mode": "OAUTH2",
+        "authorization_url": "https://plain.example/authorize",
+        "token_url": "https://plain.example/token",
+        "disable_pkce": True,
+    },
     "airtable": {
         "display_name": "Airtable",
         "auth_mode": "OAUTH2",

@@ -170,12 +170,28 @@ def test_an_integration_of_another_environment_does_not_exist(api):
         ({"credentials": []}, [("invalid_type", ["credentials"])]),
         ({"credentials": None}, [("invalid_type", ["credentials"])]),
         (
-            {"credentials": {"type": "OAUTH2", "client_id": "a"}},
+            {"credentials": {"type": "TBA", "client_id": "a"}},
             [("invalid_type", ["credentials", "client_secret"])],
         ),
         (
             {"credentials": {**OAUTH2, "scopes": "a b"}},
             [("invalid_union", ["credentials", "scopes"])],
+        ),
+        (
+            {"credentials": {**OAUTH2, "scopes": "a,,b"}},
+            [("invalid_union", ["credentials", "scopes"])],
+        ),
+        (
+            {"credentials": {**OAUTH2, "scopes": 'a"b'}},
+            [("invalid_union", ["credentials", "scopes"])],
+        ),
+        (
+            {"credentials": {**OAUTH2, "scopes": "caf\u00e9"}},
+            [("invalid_union", ["credentials", "scopes"])],
+        ),
+        (
+            {"credentials": {**OAUTH2, "client_id": "\u00a0"}},
+            [("too_small", ["credentials", "client_id"])],
         ),
         ({"credentials": {**OAUTH2, "x": 1}}, [("unrecognized_keys", ["credentials"])]),
         ({"display_name": ""}, [("too_small", ["display_name"])]),
@@ -447,3 +463,61 @@ def test_a_remembered_integration_is_read_again_by_its_id_alone_and_renames_are_
     found = integrations.by_unique_key(api.ctx, api.environment, "new")
     assert found is not None
     assert found.unique_key == "new"
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "patient/Observation.rs?category=laboratory",
+        ":tenant.{{tkey}}.*",
+        "read+write",
+        "api@v2",
+        "a|b",
+        "drive(read)",
+        "a#b,a~b,a&b",
+        "https://api.example/.default",
+        "!#$%&'()*+-./:;<=>?@[]^_`{|}~",
+    ],
+)
+def test_every_scope_that_the_standard_knows_can_be_configured(api, scope):
+    body = {"provider": "github", "unique_key": "x", "credentials": {**OAUTH2, "scopes": scope}}
+    assert api.send("POST", "/integrations", body).status == 200
+    shown = api.send("GET", "/integrations/x?include=credentials").body["data"]["credentials"]
+    assert shown["scopes"] == scope
+
+
+@pytest.mark.parametrize("given", [{}, {"client_secret": ""}, {"client_secret": None}])
+def test_a_client_without_a_secret_is_a_public_client(api, given):
+    credentials = {"type": "OAUTH2", "client_id": "public", **given}
+    body = {"provider": "github", "unique_key": "x", "credentials": credentials}
+    assert api.send("POST", "/integrations", body).status == 200
+    shown = api.send("GET", "/integrations/x?include=credentials").body["data"]["credentials"]
+    assert (shown["client_id"], shown["client_secret"]) == ("public", "")
+
+
+def test_a_client_needs_its_secret_where_the_provider_takes_no_pkce(api):
+    body = {
+        "provider": "no-pkce",
+        "unique_key": "x",
+        "credentials": {**OAUTH2, "client_secret": ""},
+    }
+    answer = api.send("POST", "/integrations", body)
+    assert (answer.status, answer.issues) == (
+        400,
+        [("too_small", ["credentials", "client_secret"])],
+    )
+
+
+def test_a_change_that_leaves_the_secret_out_does_not_lose_it(api):
+    body = {"provider": "github", "unique_key": "x", "credentials": OAUTH2}
+    assert api.send("POST", "/integrations", body).status == 200
+    without = {"credentials": {"type": "OAUTH2", "client_id": "id", "scopes": "repo"}}
+    answer = api.send("PATCH", "/integrations/x", without)
+    assert (answer.status, answer.issues) == (
+        400,
+        [("invalid_type", ["credentials", "client_secret"])],
+    )
+    shown = api.send("GET", "/integrations/x?include=credentials").body["data"]["credentials"]
+    assert shown["client_secret"] == "marked-secret"
+    public = {"credentials": {"type": "OAUTH2", "client_id": "id", "client_secret": ""}}
+    assert api.send("PATCH", "/integrations/x", public).status == 200

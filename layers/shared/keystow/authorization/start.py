@@ -17,6 +17,7 @@ from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.store import Put
 from keystow.store.operations import NEW
+from keystow.text import trimmed
 
 if TYPE_CHECKING:
     from keystow.authorization.scope import Scope
@@ -183,9 +184,9 @@ def _client_override(query: dict[str, Any]) -> dict[str, str]:
     if not isinstance(given, dict):
         return {}
     found = {
-        name.removeprefix("oauth_").removesuffix("_override"): value
+        name.removeprefix("oauth_").removesuffix("_override"): text
         for name in OVERRIDES
-        if isinstance(value := given.get(name), str) and value
+        if isinstance(value := given.get(name), str) and (text := trimmed(value))
     }
     if ("client_id" in found) != ("client_secret" in found):
         raise AuthorizationFailed(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-
-from pydantic import StringConstraints
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keystow.activity import log as activity
 from keystow.authorization.follow_up import post_connection, with_learnt
@@ -23,7 +21,16 @@ from keystow.modes.verification import verify
 from keystow.oauth.errors import TokenError
 from keystow.records.connection import Sealed
 from keystow.secret import Secret
-from keystow.validation import Body
+from keystow.text import trimmed
+from keystow.validation import (
+    CLIENT_ID_MAX,
+    KEY_MAX,
+    TOKEN_MAX,
+    Body,
+    Key,
+    Password,
+    UserName,
+)
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -38,6 +45,12 @@ AUTH_TYPES: Final = {
     "NONE": "unauth",
     "OAUTH2_CC": "oauth2CC",
 }
+_CLIENT_FIELDS: Final = {
+    "client_id": CLIENT_ID_MAX,
+    "client_secret": KEY_MAX,
+    "client_certificate": TOKEN_MAX,
+    "client_private_key": TOKEN_MAX,
+}
 # After this no provider is waited for: the function has 29 s, and still has to store.
 FOLLOW_UP_UNTIL_SECONDS: Final = 24.0
 
@@ -45,14 +58,14 @@ FOLLOW_UP_UNTIL_SECONDS: Final = 24.0
 class ApiKeyBody(Body):
     """``POST /api-auth/api-key/{providerConfigKey}``."""
 
-    apiKey: Annotated[str, StringConstraints(min_length=1, max_length=1024)]  # noqa: N815
+    apiKey: Key  # noqa: N815
 
 
 class BasicBody(Body):
     """``POST /api-auth/basic/{providerConfigKey}``; both may be empty."""
 
-    username: Annotated[str, StringConstraints(max_length=1024)]
-    password: Annotated[str, StringConstraints(max_length=1024)]
+    username: UserName
+    password: Password
 
 
 def submit(
@@ -208,17 +221,18 @@ def client_credentials_of(body: dict[str, Any]) -> Secret[dict[str, Any]]:
     Raises:
         ApiError: 400 ``missing_client_id``, ``missing_client_secret``, ``invalid_body``.
     """
-    if not body.get("client_id"):
-        raise ApiError("missing_client_id", "client_id is missing")
-    if not body.get("client_secret") and not body.get("client_private_key"):
-        raise ApiError("missing_client_secret", "client_secret is missing")
-    names = ("client_id", "client_secret", "client_certificate", "client_private_key")
     found: dict[str, Any] = {"type": "OAUTH2_CC", "client_secret": ""}
-    for name in names:
+    for name, most in _CLIENT_FIELDS.items():
         value = body.get(name)
-        if value is None:
+        if not value and not isinstance(value, str):  # null, 0, {} and the like count as missing
             continue
-        if not isinstance(value, str) or len(value) > 16_384:  # noqa: PLR2004 - as for tokens
-            raise ApiError("invalid_body", f"{name} must be a text of at most 16384 characters")
-        found[name] = value
+        text = trimmed(value) if isinstance(value, str) else None
+        if text is None or len(text) > most:
+            raise ApiError("invalid_body", f"{name} must be a text of at most {most} characters")
+        if text:
+            found[name] = text
+    if "client_id" not in found:
+        raise ApiError("missing_client_id", "client_id is missing")
+    if not found["client_secret"] and "client_private_key" not in found:
+        raise ApiError("missing_client_secret", "client_secret is missing")
     return Secret(found)

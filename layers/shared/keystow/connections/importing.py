@@ -12,7 +12,7 @@ from keystow.connections.save import KEEP, Draft, Saved, save
 from keystow.errors import ApiError, Issue
 from keystow.ids import uuid4
 from keystow.modes.verification import verify
-from keystow.records.connection import Sealed
+from keystow.records.connection import LARGEST_SEALED, Sealed
 from keystow.records.environment import Environment
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
@@ -79,7 +79,7 @@ def import_connection(
         raise ApiError("invalid_body", issues=issues)
     if kind == "TBA" and not config.get("accountId"):
         raise ApiError("invalid_body", "connection_config.accountId is required for TBA")
-    sealed = Sealed(Secret(_credentials(ctx, body, raw)), Secret(config))
+    sealed = Sealed(Secret(_credentials(ctx, body, raw)), Secret(config)).within(LARGEST_SEALED)
     if not untested:
         verify(ctx, provider, sealed)
     end_user = end_user_of(body.end_user)

@@ -15,9 +15,22 @@ from pydantic import (
 
 from keystow.clock import iso, parse_date
 from keystow.connections.end_users import EndUserBody, Tags, WebhookUrl
-from keystow.validation import Body, ConnectionId, ProviderConfigKey, issue_error
+from keystow.validation import (
+    CLIENT_ID_MAX,
+    TOKEN_MAX,
+    Body,
+    ClientId,
+    ClientSecret,
+    ConnectionId,
+    Key,
+    Password,
+    ProviderConfigKey,
+    Token,
+    Trimmed,
+    UserName,
+    issue_error,
+)
 
-TOKEN_MAX = 16_384
 MAX_METADATA_KEYS = 1_000
 MAX_IDS = 90
 
@@ -35,16 +48,14 @@ def _date(value: Any) -> str:
 
 
 Date = Annotated[str, BeforeValidator(_date)]
-Token = Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_MAX)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-Short = Annotated[str, StringConstraints(max_length=1024)]
+OptionalToken = Annotated[str, Trimmed, StringConstraints(max_length=TOKEN_MAX)]
 
 
 class ConfigOverride(Body):
     """A connection's own OAuth client."""
 
-    client_id: Annotated[str, StringConstraints(max_length=255)] | None = None
-    client_secret: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    client_id: Annotated[str, Trimmed, StringConstraints(max_length=CLIENT_ID_MAX)] | None = None
+    client_secret: ClientSecret | None = None
 
 
 class OAuth2Credentials(Body):
@@ -52,7 +63,7 @@ class OAuth2Credentials(Body):
 
     type: Literal["OAUTH2"]
     access_token: Token
-    refresh_token: Annotated[str, StringConstraints(max_length=TOKEN_MAX)] | None = None
+    refresh_token: OptionalToken | None = None
     expires_at: Date | None = None
     config_override: ConfigOverride | None = None
 
@@ -61,11 +72,11 @@ class ClientCredentialsCredentials(Body):
     """A token of a client credentials grant, with the client."""
 
     type: Literal["OAUTH2_CC"]
-    token: Text
-    client_id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
-    client_secret: Annotated[str, StringConstraints(max_length=2048)]
-    client_certificate: Annotated[str, StringConstraints(max_length=TOKEN_MAX)] | None = None
-    client_private_key: Annotated[str, StringConstraints(max_length=TOKEN_MAX)] | None = None
+    token: Token
+    client_id: ClientId
+    client_secret: ClientSecret
+    client_certificate: OptionalToken | None = None
+    client_private_key: OptionalToken | None = None
     expires_at: Date | None = None
 
 
@@ -73,31 +84,31 @@ class OAuth1Credentials(Body):
     """An OAuth 1.0a token."""
 
     type: Literal["OAUTH1"]
-    oauth_token: Text
-    oauth_token_secret: Text
+    oauth_token: Token
+    oauth_token_secret: Token
 
 
 class ApiKeyCredentials(Body):
     """An API key."""
 
     type: Literal["API_KEY"]
-    apiKey: Annotated[str, StringConstraints(min_length=1, max_length=1024)]  # noqa: N815
+    apiKey: Key  # noqa: N815
 
 
 class BasicCredentials(Body):
     """A user name and a password."""
 
     type: Literal["BASIC"]
-    username: Short
-    password: Short
+    username: UserName
+    password: Password
 
 
 class TbaCredentials(Body):
     """A NetSuite token."""
 
     type: Literal["TBA"]
-    token_id: Text
-    token_secret: Text
+    token_id: Token
+    token_secret: Token
     config_override: ConfigOverride | None = None
 
 

@@ -15,7 +15,17 @@ from pydantic import (
     field_validator,
 )
 
-from keystow.validation import Body, ProviderConfigKey, issue_error
+from keystow.validation import (
+    KEY_MAX,
+    TOKEN_MAX,
+    Body,
+    ClientId,
+    ClientSecret,
+    ProviderConfigKey,
+    Scopes,
+    Trimmed,
+    issue_error,
+)
 
 _PEM_HEAD = "-----BEGIN RSA PRIVATE KEY----"
 _PEM_TAIL = "-----END RSA PRIVATE KEY-----"
@@ -25,16 +35,9 @@ ProviderId = Annotated[
     str, StringConstraints(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9_-]+$")
 ]
 Short = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-ConfigValue = Annotated[str, StringConstraints(max_length=8192)]
+ConfigValue = Annotated[str, Trimmed, StringConstraints(max_length=8192)]
 ConfigName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Values: TypeAlias = dict[ConfigName, ConfigValue]
-
-
-def _scopes(value: str) -> str:
-    allowed = set("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:/_.*-")
-    if value and not all(part and set(part) <= allowed for part in value.split(",")):
-        raise issue_error("invalid_union", "scopes are separated by commas, without spaces")
-    return value
 
 
 def _link(value: str) -> str:
@@ -49,15 +52,16 @@ def _link(value: str) -> str:
 
 
 def _private_key(value: str) -> str:
-    text = value.strip()
-    if not (text.startswith(_PEM_HEAD) and text.endswith(_PEM_TAIL)):
+    if not (value.startswith(_PEM_HEAD) and value.endswith(_PEM_TAIL)):
         raise issue_error("invalid_format", "must be an RSA private key in PEM form")
-    return text
+    return value
 
 
-Scopes = Annotated[str, AfterValidator(_scopes)]
-Link = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_link)]
-PrivateKey = Annotated[str, AfterValidator(_private_key)]
+Link = Annotated[str, Trimmed, StringConstraints(max_length=2048), AfterValidator(_link)]
+PrivateKey = Annotated[
+    str, Trimmed, StringConstraints(max_length=TOKEN_MAX), AfterValidator(_private_key)
+]
+RequiredSecret = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=KEY_MAX)]
 
 
 class _Present(Body):
@@ -74,18 +78,33 @@ class _Present(Body):
 class ClientCredentials(_Present):
     """The SaaS's own OAuth client."""
 
-    type: Literal["OAUTH1", "OAUTH2", "TBA"]
-    client_id: Short
-    client_secret: Annotated[str, StringConstraints(min_length=1)]
+    type: Literal["OAUTH1", "TBA"]
+    client_id: ClientId
+    client_secret: RequiredSecret
     scopes: Scopes | None = None
-    webhook_secret: Annotated[str, StringConstraints(max_length=255)] | None = None
+    webhook_secret: Annotated[str, Trimmed, StringConstraints(max_length=255)] | None = None
+
+
+class OAuth2Client(_Present):
+    """The SaaS's own OAuth 2.0 client; one without a secret is a public client (RFC 6749 2.1)."""
+
+    type: Literal["OAUTH2"]
+    client_id: ClientId
+    client_secret: ClientSecret = ""
+    scopes: Scopes | None = None
+    webhook_secret: Annotated[str, Trimmed, StringConstraints(max_length=255)] | None = None
+
+    @field_validator("client_secret", mode="before")
+    @classmethod
+    def _null_is_none(cls, value: Any) -> Any:
+        return "" if value is None else value
 
 
 class AppCredentials(_Present):
     """A GitHub App."""
 
     type: Literal["APP"]
-    app_id: Short
+    app_id: ClientId
     app_link: Link
     private_key: PrivateKey
 
@@ -94,17 +113,17 @@ class CustomCredentials(_Present):
     """A GitHub App that also signs users in."""
 
     type: Literal["CUSTOM"]
-    client_id: Short
-    client_secret: Annotated[str, StringConstraints(min_length=1)]
-    app_id: Short
+    client_id: ClientId
+    client_secret: RequiredSecret
+    app_id: ClientId
     app_link: Link
     private_key: PrivateKey
 
 
-Credentials: TypeAlias = ClientCredentials | AppCredentials | CustomCredentials
+Credentials: TypeAlias = ClientCredentials | OAuth2Client | AppCredentials | CustomCredentials
 _BY_TYPE: dict[str, type[Credentials]] = {
     "OAUTH1": ClientCredentials,
-    "OAUTH2": ClientCredentials,
+    "OAUTH2": OAuth2Client,
     "TBA": ClientCredentials,
     "APP": AppCredentials,
     "CUSTOM": CustomCredentials,

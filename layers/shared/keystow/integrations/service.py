@@ -28,7 +28,12 @@ from keystow.value import replace
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
     from keystow.context import Context
-    from keystow.integrations.requests import CreateIntegration, Credentials, UpdateIntegration
+    from keystow.integrations.requests import (
+        CreateIntegration,
+        Credentials,
+        OAuth2Client,
+        UpdateIntegration,
+    )
     from keystow.store import Operation
 
 CLIENT_MODES: Final = frozenset({"OAUTH1", "OAUTH2", "TBA"})
@@ -271,6 +276,8 @@ def _with_credentials(
     if given.type == "APP":
         changed = replace(integration, client_id=given.app_id, app_link=given.app_link)
         return changed, replace(secrets, client_secret=Secret(_base64(given.private_key)))
+    if given.type == "OAUTH2" and not given.client_secret:
+        _check_public_client(integration, provider, given)
     changed = replace(integration, client_id=given.client_id)
     secrets = replace(secrets, client_secret=Secret(given.client_secret))
     if given.type == "CUSTOM":
@@ -285,6 +292,17 @@ def _with_credentials(
     if given.webhook_secret is not None:
         secrets = replace(secrets, webhook_secret=Secret(given.webhook_secret or None))
     return changed, secrets
+
+
+def _check_public_client(integration: Integration, provider: Provider, given: OAuth2Client) -> None:
+    """Refuse a client without secret where that would undo a protection (RFC 9700 §2.1.1)."""
+    path = ("credentials", "client_secret")
+    if provider.disable_pkce:
+        text = "this provider does not take PKCE, without which a client needs a secret"
+        raise ApiError("invalid_body", issues=[Issue("too_small", text, path)])
+    if integration.client_id is not None and "client_secret" not in given.model_fields_set:
+        text = 'expected a text; "" turns this into a public client'
+        raise ApiError("invalid_body", issues=[Issue("invalid_type", text, path)])
 
 
 def _with_custom(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from keystow.secret import Secret
 from keystow.store import tables
@@ -352,4 +352,6 @@ class Sealed(Value):
         return cls(Secret(found["credentials"]), Secret(found["connection_config"]))
 
 
+# An item holds 400 KB; the index and everything else of it want some.
+LARGEST_SEALED: Final = 250_000
 NO_ENVELOPE = Envelope("", b"", b"")

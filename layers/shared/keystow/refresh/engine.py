@@ -16,7 +16,7 @@ from keystow.catalog.loader import unfit_inputs
 from keystow.log import logger
 from keystow.modes import mode_of, revocation
 from keystow.oauth.errors import ConfigurationError, TokenError
-from keystow.records.connection import Sealed, StoredSecret
+from keystow.records.connection import LARGEST_SEALED, Sealed, StoredSecret
 from keystow.refresh import commit, journal, lease, throttle
 from keystow.refresh.due import next_due
 from keystow.refresh.failures import failure_of
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 # A second exchange (20 s) must end well within the lease (60 s) and the function's time (50 s).
 SECOND_WITHIN_MS: Final = 8_000
-# An item holds 400 KB; the index and everything else of it want some.
-LARGEST_BYTES: Final = 250_000
 
 State = Literal["refreshed", "busy", "failed", "changed", "gone", "paused"]
 
@@ -172,7 +170,7 @@ class _Attempt:
             sent_at=None,
             failure=None,
             write_id=ids.short_id(self.ctx.random),
-        ).resealed(self.ctx.vault, renewed.sealed.within(LARGEST_BYTES))
+        ).resealed(self.ctx.vault, renewed.sealed.within(LARGEST_SEALED))
         outcome = self._settle(commit.store(self.ctx, self.mine, after), renewed)
         mine = self.mine
         throttle.worked(self.ctx, mine.environment, mine.host, mine.key.pk)

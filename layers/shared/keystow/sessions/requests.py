@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints
 from keystow.clock import parse_iso
 from keystow.connections.end_users import EndUserBody, OrganizationBody, Tags, WebhookUrl
 from keystow.oauth.authorization import ReservedParameter, check_authorization_params
-from keystow.validation import Body, ConnectionId, ProviderConfigKey, issue_error
+from keystow.validation import Body, ConnectionId, ProviderConfigKey, SessionScopes, issue_error
 
 
 def _authorization_params(params: dict[str, str]) -> dict[str, str]:
@@ -28,7 +28,7 @@ class SessionConnectionConfig(Body):
 
     model_config = ConfigDict(extra="allow", strict=True, hide_input_in_errors=True)
 
-    oauth_scopes_override: str | None = None
+    oauth_scopes_override: SessionScopes | None = None
     webhook_url: WebhookUrl | None = None
 
 
