@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from keystow.http.messages import Request
 
 WRITE = "environment:providers:write"
-READ_CREDENTIALS = "environment:connections:read_credentials"
+READ_SECRETS = (
+    "environment:connections:read_credentials",
+    "environment:integrations:read_credentials",
+)
 
 
 def put(ctx: Context, request: Request) -> Response:
@@ -26,7 +29,7 @@ def put(ctx: Context, request: Request) -> Response:
         principal.environment,
         request.path_params.get("provider", ""),
         request.json_object(),
-        may_redirect=principal.may(READ_CREDENTIALS),
+        may_read_secrets=all(map(principal.may, READ_SECRETS)),
     )
     return Response(201 if new else 200, {"data": provider.public(request.base_url)})
 

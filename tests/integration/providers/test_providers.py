@@ -192,10 +192,15 @@ def test_parallel_puts_are_one_creation_and_updates(api):
     assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
 
 
-def writer_of(api):
-    """Return a key of the environment that may write providers and nothing else."""
+WRITE = "environment:providers:write"
+OF_CONNECTIONS = "environment:connections:read_credentials"
+OF_INTEGRATIONS = "environment:integrations:read_credentials"
+
+
+def writer_of(api, *more):
+    """Return a key of the environment that may write providers and what else is named."""
     writer = seed_environment(
-        api.ctx, id="writer", name="w", scopes=("environment:providers:write",)
+        api.ctx, id=f"writer{len(more)}", name=f"w{len(more)}", scopes=(WRITE, *more)
     )
     lookup = tables.api_key_lookup(writer.key.key_hash)
     item = api.ctx.store.get(lookup)
@@ -207,16 +212,87 @@ def test_stored_credentials_are_not_sent_elsewhere_without_the_right_to_read_the
     api.write("PUT", "own", OWN)
     writer = writer_of(api)
     elsewhere = {**OWN, "token_url": "https://evil.example.net/token"}
-    assert api.write("PUT", "own", elsewhere, key=writer).status == 200
+    assert api.write("PUT", "own", elsewhere, key=writer).status == 200, "nothing uses it"
     api.write("PUT", "own", OWN)
     use(api)
     answer = api.write("PUT", "own", elsewhere, key=writer)
     assert (answer.status, answer.code) == (403, "forbidden")
-    proxied = {**OWN, "proxy": {"base_url": "https://evil.example.net"}}
-    assert api.write("PUT", "own", proxied, key=writer).status == 403
-    same = {**OWN, "token_url": "https://own.example.com/other", "display_name": "Mine"}
-    assert api.write("PUT", "own", same, key=writer).status == 200
+    assert api.read("/providers/own").data["token_url"] == OWN["token_url"]
+    renamed = {**OWN, "display_name": "Mine", "docs": "https://docs.example.org"}
+    assert api.write("PUT", "own", renamed, key=writer).status == 200
     assert api.write("PUT", "own", elsewhere).status == 200
+
+
+@pytest.mark.parametrize("more", [(), (OF_CONNECTIONS,), (OF_INTEGRATIONS,)])
+def test_it_takes_the_right_to_read_both_kinds_of_secrets(api, more):
+    api.write("PUT", "own", OWN)
+    use(api)
+    other = {**OWN, "token_url": "https://own.example.com/other"}
+    assert api.write("PUT", "own", other, key=writer_of(api, *more)).status == 403
+    both = (OF_CONNECTIONS, OF_INTEGRATIONS, "environment:connections:list")
+    assert api.write("PUT", "own", other, key=writer_of(api, *both)).status == 200
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"token_url": "https://own.example.com/tenants/attacker/notes"},
+        {"token_url": "https://own.example.com/token?to=attacker"},
+        {"token_refresh": {"params": {"text": "${client_secret} ${refresh_token}"}}},
+        {"token_headers": {"authorization": "Bearer attackers-own"}},
+        {"token_params": {"text": "x"}},
+        {"authorization_method": "header"},
+        {"revocation_url": "https://own.example.com/notes"},
+        {"connection_config": {"site": {"title": "S", "pattern": "^.+$"}}},
+        {"connection_config": {"site": {"title": "S", "pattern": "^[a-z]+$", "automated": True}}},
+        {"on_disconnect": {"url": "/notes", "body": {"text": "${accessToken}"}}},
+        {"post_connection": {"calls": [{"url": "/notes"}]}},
+        {"post_connection_script": "other"},
+        {"disable_pkce": True},
+        {"issuer": "https://own.example.com"},
+        {"alias": "github", "token_url": None},
+    ],
+)
+def test_whatever_decides_where_a_secret_goes_is_as_guarded_as_the_host(api, changed):
+    fields = {"site": {"type": "string", "title": "S", "pattern": "^[a-z]+$"}}
+    api.write("PUT", "own", {**OWN, "connection_config": fields})
+    use(api)
+    body = {**OWN, "connection_config": fields, **changed}
+    body = {name: value for name, value in body.items() if value is not None}
+    answer = api.write("PUT", "own", body, key=writer_of(api))
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert api.write("PUT", "own", body).status == 200
+
+
+def test_a_first_use_that_comes_between_decision_and_write_is_seen(api, monkeypatch):
+    api.write("PUT", "own", OWN)
+    look = custom._is_used
+    uses = []
+
+    def looked(*place):
+        found = look(*place)
+        if not uses:
+            uses.append(use(api))  # right after it was found unused
+        return found
+
+    monkeypatch.setattr(custom, "_is_used", looked)
+    elsewhere = {**OWN, "token_url": "https://evil.example.net/token"}
+    assert api.write("PUT", "own", elsewhere, key=writer_of(api)).status == 403
+    assert uses[0].status == 200
+    assert api.read("/providers/own").data["token_url"] == OWN["token_url"]
+
+
+def test_an_integration_whose_provider_is_gone_does_not_take_the_next_best_one(api):
+    api.write("PUT", "own", OWN)
+    use(api)
+    # As after an update whose catalogue has lost the entry: nothing was counted, nothing is there.
+    key = tables.custom_provider(api.environment, "own")
+    api.ctx.store.delete(key)
+    assert api.write("PUT", "own", OWN, key=writer_of(api)).status == 403
+    assert api.write("PUT", "own", OWN).status == 201
+    assert api.write("DELETE", "own").code == "provider_in_use"
+    assert api.integrate("DELETE", "/integrations/x").status == 200
+    assert api.write("DELETE", "own").status == 200
 
 
 KEYED = {
@@ -268,31 +344,3 @@ def test_a_key_is_never_tried_by_a_method_that_is_made_to_change_things(api, met
     verification = {"endpoints": ["/me"], "method": method}
     body = {**KEYED, "proxy": {**KEYED["proxy"], "verification": verification}}
     assert api.write("PUT", "keyed", body).status == status
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"token_url": "https://own.example.com.evil.net/token"},
-        {"token_url": "https://own.example.com@evil.net/token"},
-        {"token_url": {"OAUTH2": "https://evil.net/token"}},
-        {"token_url": "https://${connectionConfig.host}/token"},
-        {"token_url": "${connectionConfig.url}"},
-        {"refresh_url": "https://own.example.com:8443/token"},
-        {"proxy": {"base_url": "https://a.io || https://evil.net"}},
-        {"proxy": {"verification": {"endpoints": [".evil.net/me"]}}},
-        {"proxy": {"verification": {"endpoints": ["//evil.net/me"]}}},
-        {"post_connection": {"calls": [{"url": "https://evil.net"}]}},
-    ],
-)
-def test_every_way_to_name_another_host_is_seen(changed):
-    assert custom.destinations({**OWN, **changed}) - custom.destinations(OWN)
-
-
-def test_paths_and_prose_are_no_destinations():
-    changed = {
-        "token_url": "https://OWN.example.com/v2/token?x=1",
-        "docs": "https://docs.example.org",
-        "proxy": {**OWN["proxy"], "verification": {"endpoints": ["/me"]}},
-    }
-    assert custom.destinations({**OWN, **changed}) == custom.destinations(OWN)

@@ -15,34 +15,26 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from keystow.catalog import loader
+from keystow.catalog.cosmetic import guarded_changes
 from keystow.catalog.loader import Provider
 from keystow.catalog.model import validate_definition
 from keystow.errors import ApiError, Issue
+from keystow.registry import integrations
 from keystow.store import ConditionFailed, Delete, Equals, Put, TransactionConflict, Update, tables
 from keystow.store.operations import NEW, THERE, All, Any_, AtMost, Missing
 from keystow.validation import issues_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from keystow.context import Context
+    from keystow.store import Item
 
 ID_FORMAT: Final = re.compile(r"[a-z0-9-]{1,100}")
 _ATTEMPTS: Final = 20
 _UNUSED: Final = Any_((Missing("users"), AtMost("users", 0)))
-# Texts for people; nothing is ever sent to what they name.
-_PROSE: Final = frozenset(
-    {"display_name", "title", "description", "example", "docs", "docs_connect", "setup_guide_url"}
-    | {"sources", "warnings", "categories", "pattern", "scopes_url", "service_terms_url"}
-)
-_DESTINATION_NAMES: Final = re.compile(r"(?:^|_)(?:url|uri|host|endpoint|endpoints|base)(?:$|_)")
-# Of `proxy`: what is sent with stored credentials, of our own accord (the daily check).
-_REQUEST_PARTS: Final = ("headers", "query", "body", "verification")
-_ORIGINS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://(?:\$\{[^}]*\}|[^/?#\s\"])*")
 
 
 def put(
-    ctx: Context, environment: str, provider_id: str, body: Any, *, may_redirect: bool
+    ctx: Context, environment: str, provider_id: str, body: Any, *, may_read_secrets: bool
 ) -> tuple[Provider, bool]:
     """Store a definition, and return the provider and whether it is new.
 
@@ -51,13 +43,13 @@ def put(
         environment: whose provider it is.
         provider_id: its key.
         body: the decoded JSON.
-        may_redirect: whether the caller may read credentials anyway, and so may change where those
-            of existing connections are sent, and what is asked with them.
+        may_read_secrets: whether the caller may read the credentials of connections and of
+            integrations anyway, and so may decide where stored ones are sent, and with what.
 
     Raises:
         ApiError: 400 ``invalid_uri_params``, ``invalid_body``; 409 ``conflict`` for the key of a
-            built-in provider; 403 ``forbidden`` for new destinations or other checks without
-            ``may_redirect``.
+            built-in provider; 403 ``forbidden`` without ``may_read_secrets`` for a change of more
+            than looks (:mod:`keystow.catalog.cosmetic`) while an integration uses it.
     """
     _check_id(provider_id)
     try:
@@ -72,16 +64,20 @@ def put(
     key = tables.custom_provider(environment, provider_id)
     now = int(ctx.clock.now() * 1000)
     text = json.dumps(definition, separators=(",", ":"), ensure_ascii=False)
-    fresh = {"definition": text, "created_at": now, "updated_at": now, "users": 0, "revision": 1}
+    fresh = {"definition": text, "created_at": now, "updated_at": now, "revision": 1}
     for _ in range(_ATTEMPTS):
         item = ctx.store.get(key)
+        stored = {} if item is None else json.loads(item["definition"])
+        changed = guarded_changes(stored, definition)
+        if changed and not may_read_secrets and _is_used(ctx, environment, provider_id, item):
+            _refuse_other_uses(changed)
         try:
             if item is None:
-                ctx.store.transact([Put(key, fresh, NEW)])
+                users = _users(ctx, environment, provider_id)
+                ctx.store.transact([Put(key, {**fresh, "users": users}, NEW)])
                 return Provider(provider_id, definition), True
-            if item.get("users", 0) > 0 and not may_redirect:
-                _refuse_other_uses(json.loads(item["definition"]), definition)
             change = {"definition": text, "updated_at": now}
+            # A first use raises the revision too: it cannot slip in between decision and write.
             same = Equals("revision", item["revision"])
             ctx.store.transact([Update(key, set=change, add={"revision": 1}, condition=same)])
         except ConditionFailed:
@@ -109,49 +105,26 @@ def delete(ctx: Context, environment: str, provider_id: str) -> None:
     ctx.cache.pop(("provider", environment, provider_id), None)
 
 
-def destinations(definition: Mapping[str, Any]) -> frozenset[str]:
-    """Return every origin that a definition can send something to, as written, placeholders too."""
-    return frozenset(_found(definition, destination=False))
+def _is_used(ctx: Context, environment: str, provider_id: str, item: Item | None) -> bool:
+    """Return whether an integration uses a provider, or would as soon as there is one of that key.
+
+    The count knows the integrations made while the item was there. One that was made with a
+    built-in provider which this version no longer has is found by looking.
+    """
+    return bool(item and item.get("users", 0) > 0) or bool(_users(ctx, environment, provider_id))
 
 
-def _found(value: Any, *, destination: bool) -> Iterator[str]:
-    match value:
-        case dict():
-            for name, inner in value.items():
-                if name not in _PROSE:
-                    named = bool(_DESTINATION_NAMES.search(name))
-                    yield from _found(inner, destination=destination or named)
-        case list():
-            for inner in value:
-                yield from _found(inner, destination=destination)
-        case str():
-            origins = [origin.lower() for origin in _ORIGINS.findall(value)]
-            yield from origins
-            # `.example.com`, `@example.com` or `//example.com` behind a base would move it too.
-            relative = value.startswith("/") and not value.startswith("//")
-            if destination and not origins and not relative:
-                yield value.lower()
+def _users(ctx: Context, environment: str, provider_id: str) -> int:
+    every = integrations.list_all(ctx, environment)
+    return sum(each.provider == provider_id for each in every)
 
 
-def checks(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes up the requests that are sent with every stored key once a day."""
-    proxy = definition.get("proxy") or {}
-    parts = ("base_url", *_REQUEST_PARTS) if proxy.get("verification") else _REQUEST_PARTS
-    return {name: proxy[name] for name in parts if proxy.get(name)}
-
-
-def _refuse_other_uses(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    if destinations(new) - destinations(old):
-        what = "sending stored credentials to other hosts"
-    elif checks(new) != checks(old):
-        parts = ", ".join(_REQUEST_PARTS)
-        what = f"changing what is sent with stored credentials (proxy: {parts})"
-    else:
-        return
+def _refuse_other_uses(changed: list[str]) -> None:
     raise ApiError(
         "forbidden",
-        f"An integration uses this provider: {what} requires "
-        "environment:connections:read_credentials as well",
+        f"An integration uses this provider: a change of {', '.join(changed)} requires "
+        "environment:connections:read_credentials and "
+        "environment:integrations:read_credentials as well",
     )
 
 
