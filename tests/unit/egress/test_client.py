@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -158,15 +159,118 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(serve) -> None
         b"",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
         b"HTTP/1.1 200 OK\r\nContent-",
-        b"this is no HTTP\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ],
 )
-def test_a_lost_or_garbled_answer_says_that_the_request_was_sent(serve, egress, broken) -> None:
+def test_an_answer_that_was_cut_off_is_lost_and_the_request_was_sent(serve, egress, broken) -> None:
     failed = failure(egress, serve(broken).url())
-    assert (failed.kind, failed.sent) == ("lost", True)
+    assert (failed.kind, failed.sent, failed.answered) == ("lost", True, False)
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        b"this is no HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length : 3\r\n\r\n{}}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\x00 3\r\n\r\n{}}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n 3\r\n\r\n{}}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_an_answer_whose_end_is_not_clear_is_refused_whole(serve, egress, garbled) -> None:
+    failed = failure(egress, serve(garbled).url())
+    assert (failed.kind, failed.sent, failed.answered) == ("malformed", True, True)
+
+
+TOKEN = b'{"access_token":"a"}'
+LENGTH = b"Content-Length: 20\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nget ban result: not supported\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\ncache-result/forum.php: userdata\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\nStrict-Transport-Security : max-age=1\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\nno colon at all\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\n: no name\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\n  begins with a space: x\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\n(odd): x\r\n and its second line\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\nX-Folded: a\r\n\tb\r\n" + LENGTH,
+        "HTTP/1.1 200 OK\r\nX-N\u00e4me: x\r\n".encode() + LENGTH,
+        b"HTTP/1.1 200 OK\r\nX-Null: a\x00b\r\nX-Return: a\rb\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\nX-Null\x00: b\r\n" + LENGTH,
+        b"HTTP/1.1 200 \x00\x01\xff\r\n" + LENGTH,
+        b"HTTP/1.1  200\r\n" + LENGTH,
+        b"\r\n\r\nHTTP/1.1 200 OK\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\nbad name: x\n" + LENGTH.replace(b"\r", b""),
+        b"HTTP/1.1 200 OK\r\nContent-Length : 20\r\n",
+        b"HTTP/1.1 200 OK\r\n" + LENGTH + LENGTH,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n" + LENGTH,
+        b"HTTP/1.0 200 OK\r\nbad name: x\r\n",
+        b"HTTP/1.1 100 Continue\r\nbad name: x\r\n\r\nHTTP/1.1 200 OK\r\nbad/too: x\r\n" + LENGTH,
+        b"HTTP/1.1 103 Early\r\n\r\n" * 20 + b"HTTP/1.1 200 OK\r\nbad/too: x\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: a=" + b"x" * 65_536 + b"\r\n" + LENGTH,
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 3, 100_000])
+def test_an_illegal_line_of_the_head_does_not_cost_the_answer(serve, egress, head, piece) -> None:
+    if len(head) > 10_000 and piece < 10_000:
+        piece *= 20_000
+
+    def script(connection: socket.socket, server) -> None:
+        server.read_request(connection)
+        data = head + b"\r\n" + TOKEN
+        for start in range(0, len(data), piece):
+            connection.sendall(data[start : start + piece])
+
+    got = egress.send("POST", serve(script).url(), body=b"x=1")
+    assert (got.status, got.body) == (200, TOKEN)
+
+
+def test_a_body_in_chunks_stays_one_when_the_head_says_so_oddly_or_twice(serve, egress) -> None:
+    chunks = b"a  \r\n" + TOKEN[:10] + b"\r\nA;ext=1\r\n" + TOKEN[10:] + b"\r\n0\r\n\r\n"
+    for framing in (
+        b"Transfer-Encoding : chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: Chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+    ):
+        head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n"
+        assert egress.send("GET", serve(head + chunks).url()).body == TOKEN
+
+
+def test_what_looks_like_a_head_within_the_body_is_left_alone(serve, egress) -> None:
+    body = b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n"
+    assert egress.send("GET", serve(answer(body)).url()).body == body
+
+
+def test_a_head_without_an_end_is_cut_off_at_a_limit(serve, egress) -> None:
+    for endless in (b"X-Long: " + b"a" * 300_000, b"HTTP/1.1 103 Early\r\n\r\n" * 15_000):
+        failed = failure(egress, serve(b"HTTP/1.1 103 Early\r\n\r\n" + endless).url())
+        assert failed.kind == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", TOKEN),
+        ("deflate", TOKEN),
+        ("x-gzip", gzip.compress(TOKEN)),
+        ("deflate", zlib.compress(TOKEN)),
+        ("deflate", zlib.compress(TOKEN)[2:-4]),
+        ("identity", TOKEN),
+        ("unknown", TOKEN),
+    ],
+)
+def test_a_wrong_word_on_how_a_body_is_packed_does_not_cost_it(
+    serve, egress, encoding, body
+) -> None:
+    server = serve(answer(body, headers=f"Content-Encoding: {encoding}\r\n"))
+    assert egress.send("GET", server.url()).body == TOKEN
 
 
 def test_a_connection_reset_after_the_request_says_that_it_was_sent(serve, egress) -> None:

@@ -45,3 +45,15 @@ def test_a_token_url_that_leads_inside_gets_no_token() -> None:
     with pytest.raises(TokenError) as failed:
         refresh(guarded, "https://auth.example.com/token")
     assert (failed.value.kind, failed.value.sent) == ("refused", False)
+
+
+def test_a_field_that_nobody_reads_never_costs_a_grant(serve, egress) -> None:
+    nest = b"[" * 100_000 + b"]" * 100_000
+    odd = b',"name":"S\xf8ren","note":"a\nb","score":NaN,"id":' + b"9" * 5_000 + b',"nest":' + nest
+    body = b'\xef\xbb\xbf{"access_token":"at","refresh_token":"rt","expires_in":60' + odd + b"}"
+    headers = "get result: no\r\nContent-Type : application/json; charset=utf-7\r\nno colon\r\n"
+    tokens = refresh(egress, serve(answer(body, headers=headers)).url())
+    assert tokens.refresh_token is not None
+    assert (tokens.access_token.reveal(), tokens.refresh_token.reveal()) == ("at", "rt")
+    assert {"score", "id"}.isdisjoint(tokens.raw.reveal())
+    assert tokens.raw.reveal()["name"] == "S\ufffdren"

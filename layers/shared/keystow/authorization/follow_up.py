@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.activity import log as activity
@@ -68,7 +67,7 @@ def post_connection(
             deadline=left,
         )
         try:
-            return answer.status, json.loads(answer.body)
+            return answer.status, answer.json()
         except ValueError:
             return answer.status, None
 

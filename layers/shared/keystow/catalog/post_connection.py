@@ -17,6 +17,7 @@ from keystow.catalog.errors import CatalogueError
 from keystow.catalog.hooks import HOOKS, Fetch, HookError
 from keystow.catalog.interpolate import interpolate_string_from_object, is_resolved
 from keystow.catalog.proxy_request import Caller, OutgoingRequest, build_request
+from keystow.egress.reading import json_of
 
 # Sends one request and gives its status and decoded body (None when it is not JSON).
 Send = Callable[[OutgoingRequest], tuple[int, Any]]
@@ -107,7 +108,7 @@ def claims_of(token: Any) -> Mapping[str, Any]:
     """
     try:
         _, payload, _ = str(token).split(".")
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims = json_of(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (ValueError, binascii.Error):
         return {}
     return claims if isinstance(claims, Mapping) else {}

@@ -11,7 +11,6 @@ exchange has a connection of its own; nothing is pooled, proxied or read from th
 
 from __future__ import annotations
 
-import json
 import queue
 import re
 import socket
@@ -20,11 +19,13 @@ import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urljoin
+from urllib.parse import urljoin
 
 from keystow import log  # noqa: F401 - keeps what httpcore would log to itself
 from keystow.egress.errors import EgressFailed, EgressRefused
 from keystow.egress.guard import Address, Target, approve, literal_address, parse_target
+from keystow.egress.head import Head, TooLargeHead
+from keystow.egress.reading import form_of, json_of
 
 if TYPE_CHECKING:
     import ssl
@@ -60,19 +61,12 @@ class Answer:
     header_list: tuple[tuple[str, str], ...] = ()
 
     def json(self) -> Any:
-        """Return the decoded JSON body.
+        """Return the decoded JSON body, without what could not be kept of it.
 
         Raises:
             ValueError: the body is no JSON (text of the body is not in the error).
         """
-        try:
-            found = json.loads(self.body, parse_constant=_refuse_constant)
-            if b"\\u" in self.body:
-                # Names cut in the middle of a surrogate pair are seen; no table takes them.
-                found = json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            raise ValueError("the answer is not JSON") from None
-        return found
+        return json_of(self.body, self.headers.get("content-type", ""))
 
     def form(self) -> dict[str, str]:
         """Return the body read as ``application/x-www-form-urlencoded``; last value wins.
@@ -80,20 +74,10 @@ class Answer:
         Raises:
             ValueError: the body is no form.
         """
-        try:
-            pairs = parse_qsl(
-                self.body.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=1000
-            )
-        except ValueError:
-            raise ValueError("the answer is not a form") from None
-        return dict(pairs)
+        return form_of(self.body, self.headers.get("content-type", ""))
 
     def __repr__(self) -> str:
         return f"Answer(status={self.status}, {len(self.body)} bytes)"
-
-
-def _refuse_constant(_name: str) -> float:
-    raise ValueError
 
 
 class Egress:
@@ -348,6 +332,37 @@ def _check_headers(headers: Mapping[str, str]) -> None:
             raise EgressRefused("malformed_header")
 
 
+class _Receiver:
+    """Receives what the parser may see: a head only once it is whole, and mended."""
+
+    def __init__(self, sock: socket.socket, timer: _Timer) -> None:
+        self.ended = False
+        self._sock = sock
+        self._timer = timer
+        self._head = Head()
+
+    def read(self, max_bytes: int) -> bytes:
+        """Return some bytes, or none at the end."""
+        ready = b""
+        while not ready and not self.ended:
+            received = self._received(max_bytes)
+            self.ended = not received
+            try:
+                ready = self._head.feed(received)
+            except TooLargeHead:
+                raise EgressFailed("too_large", sent=True) from None
+        return ready
+
+    def _received(self, max_bytes: int) -> bytes:
+        try:
+            self._sock.settimeout(self._timer.left())
+            return self._sock.recv(max_bytes)
+        except TimeoutError:
+            raise EgressFailed("timeout", sent=True) from None
+        except OSError:
+            raise EgressFailed("lost", sent=True) from None
+
+
 def _stream_over(sock: socket.socket, timer: _Timer) -> Any:
     """Return the socket as the network stream that httpcore reads and writes (its own seam)."""
     import httpcore
@@ -357,17 +372,12 @@ def _stream_over(sock: socket.socket, timer: _Timer) -> Any:
 
         def __init__(self) -> None:
             self.sent = False
+            self.receiver = _Receiver(sock, timer)
 
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
             """Return some bytes, or none at the end."""
             del timeout
-            try:
-                sock.settimeout(timer.left())
-                return sock.recv(max_bytes)
-            except TimeoutError:
-                raise EgressFailed("timeout", sent=self.sent) from None
-            except OSError:
-                raise EgressFailed("lost", sent=self.sent) from None
+            return self.receiver.read(max_bytes)
 
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
             """Send all of the buffer."""
@@ -396,7 +406,7 @@ def _talk(call: _Call, stream: Any) -> Answer:
     """Send the request over an open stream and read the answer.
 
     Raises:
-        EgressFailed: timeout, lost or too_large.
+        EgressFailed: timeout, lost, malformed or too_large.
     """
     import httpcore
 
@@ -421,7 +431,10 @@ def _talk(call: _Call, stream: Any) -> Answer:
         announced = None if call.method == "HEAD" else headers.get("content-length")
         raw = _read(response.iter_stream(), announced, call.max_bytes)
         body = _decoded(raw, headers.get("content-encoding", ""), call.max_bytes)
-    except (httpcore.ProtocolError, httpcore.NetworkError, httpcore.TimeoutException):
+    except httpcore.ProtocolError:
+        # Without an end of the connection it was not cut off: it is no HTTP.
+        raise EgressFailed("lost" if stream.receiver.ended else "malformed", sent=True) from None
+    except (httpcore.NetworkError, httpcore.TimeoutException):
         raise EgressFailed("lost", sent=True) from None
     return Answer(response.status, headers, body, pairs)
 
@@ -461,16 +474,25 @@ def _read(chunks: Any, announced: str | None, max_bytes: int) -> bytes:
 
 
 def _decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Undo gzip or deflate, which some servers send although nobody asked; bounded."""
+    """Undo gzip or deflate, which some servers send although nobody asked; bounded.
+
+    A body that is not packed, although its head says so, is taken as it is.
+    """
     if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"} or not body:
         return body
     import zlib
 
-    try:
-        decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-        plain = decoder.decompress(body, max_bytes + 1)
-    except zlib.error:
-        raise EgressFailed("lost", sent=True) from None
-    if len(plain) > max_bytes:
-        raise EgressFailed("too_large", sent=True)
-    return plain
+    ways = [zlib.MAX_WBITS | 32]
+    if "deflate" in encoding.lower():
+        ways.append(-zlib.MAX_WBITS)  # without the wrapping that RFC 9110 section 8.4.1.2 asks for
+    for wbits in ways:
+        decoder = zlib.decompressobj(wbits=wbits)
+        try:
+            plain = decoder.decompress(body, max_bytes + 1)
+        except zlib.error:
+            continue
+        if len(plain) > max_bytes:
+            raise EgressFailed("too_large", sent=True)
+        if decoder.eof or wbits > 0:  # alone, it has no mark by which it could be told from text
+            return plain
+    return body

@@ -2,7 +2,7 @@
 
 EgressError
 ├── EgressRefused   the guard's decision: this destination got nothing
-└── EgressFailed    timeout · connect · tls · lost · too_large · too_many_redirects
+└── EgressFailed    timeout · connect · tls · lost · malformed · too_large · too_many_redirects
 
 Neither carries a URL, a header or a body in its text, since all three may hold secrets.
 """
@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-FailureKind = Literal["timeout", "connect", "tls", "lost", "too_large", "too_many_redirects"]
+FailureKind = Literal[
+    "timeout", "connect", "tls", "lost", "malformed", "too_large", "too_many_redirects"
+]
 
 _SENTENCES: Final[dict[str, str]] = {
     "timeout": "the other side did not answer in time",
     "connect": "no connection could be made",
     "tls": "no trusted TLS connection could be made",
-    "lost": "the connection broke, or the answer was no valid HTTP",
+    "lost": "the connection broke before the answer was whole",
+    "malformed": "the answer was no valid HTTP",
     "too_large": "the answer is larger than allowed",
     "too_many_redirects": "the other side redirected too often",
 }
@@ -49,10 +52,16 @@ class EgressFailed(EgressError):  # noqa: N818 - an outcome, not a fault
     """The request was let out but brought no usable answer.
 
     Attributes:
-        kind: timeout | connect | tls | lost | too_large | too_many_redirects.
+        kind: ``lost``: the answer was cut off. ``malformed``, ``too_large``: it came, and cannot
+            be used. The others as their names say.
         sent: False only when it is certain that no byte of the request left; a refresher that
             sees True must take it that the other side may have acted (and rotated a token).
     """
+
+    @property
+    def answered(self) -> bool:
+        """Whether the other side has answered, so that nothing of it is still on its way."""
+        return self.kind in ("malformed", "too_large", "too_many_redirects")
 
     def __init__(self, kind: FailureKind, *, sent: bool) -> None:
         fate = "the request may have arrived" if sent else "nothing was sent"
