@@ -127,6 +127,7 @@ def environment(endpoint: str) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "KEYSTOW_CONNECTIONS_TABLE": "connections",
         "KEYSTOW_REGISTRY_TABLE": "registry",
+        "KEYSTOW_KEYS_TABLE": "keys",
         "KEYSTOW_SESSIONS_TABLE": "sessions",
         "KEYSTOW_EVENTS_TABLE": "events",
         "KEYSTOW_ACTIVITY_TABLE": "activity",

@@ -23,11 +23,11 @@ from keystow.environments import keys
 from keystow.queues import QueueUnavailable
 from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
 from keystow.settings import Settings
-from keystow.store import Put
+from keystow.store import Key, Put
 from keystow.store.dynamodb import DynamoStore
 from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW
-from keystow.store.tables import TABLES
+from keystow.store.tables import REGISTRY, TABLES, keys_moved
 from keystow.value import replace
 from keystow.vault import Vault
 from keystow.vault.kms import KmsError, Wrapped
@@ -41,10 +41,12 @@ if TYPE_CHECKING:
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 SIGNING_KEY = "11111111-2222-4333-8444-555555555555"
+OLD_KEY = "11111111-2222-4333-8444-666666666666"
 
 TABLE_NAMES = {
     "connections": "test-connections",
     "registry": "test-registry",
+    "keys": "test-keys",
     "sessions": "test-sessions",
     "events": "test-events",
     "activity": "test-activity",
@@ -384,6 +386,25 @@ def seed_environment(
     key, text, writes = keys.new_key(ctx, id, "test", every if scopes is None else scopes)
     ctx.store.transact([Put(environment.key, environment.as_item(), NEW), *writes])
     return Seeded(environment, key, text.reveal(), signing_key)
+
+
+def seed_key_of_old(
+    store: Store, owner: str, scopes: tuple[str, ...], text: str = OLD_KEY, key_id: str = "old"
+) -> None:
+    """Store an API key as the first version did: a UUID, in Registry; nothing was moved yet."""
+    key_hash = hashlib.sha256(text.encode()).hexdigest()
+    item = {
+        "key_id": key_id,
+        "number": 1,
+        "owner": owner,
+        "key_hash": key_hash,
+        "display_name": "Of old",
+        "scopes": list(scopes),
+        "created_at": 1,
+    }
+    store.put(Put(Key(REGISTRY, f"key#{key_hash}", "key"), item))
+    store.put(Put(Key(REGISTRY, owner, f"apikey#{key_id}"), item))
+    store.delete(keys_moved())
 
 
 def hmac_sha256(key: str, body: str) -> str:

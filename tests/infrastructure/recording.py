@@ -32,13 +32,32 @@ LAMBDA = SimpleNamespace(
 )
 
 
+# The words that begin partition keys (keystow/store/tables.py); others begin with an id.
+PARTITIONS = frozenset({"key", "owner", "use", "session", "state", "socket"})
+
+
 @dataclass(frozen=True, order=True)
 class Permission:
-    """What a call needs, or a policy allows: on which resource, and for KMS for which purpose."""
+    """What a call needs, or a policy allows: on which resource, and to do what there.
+
+    ``purpose`` is what a KMS key is used for. ``rows`` is what the partition keys of a table begin
+    with, ``use#*`` for instance: of a call, as far as they begin with a word; of a policy, what
+    its condition on ``dynamodb:LeadingKeys`` lets through ("": any).
+    """
 
     action: str
     resource: str
     purpose: str = ""
+    rows: str = ""
+
+    def covers(self, needed: Permission) -> bool:
+        """Return whether a policy that says this allows a call that needs that."""
+        same = (self.action, self.resource, self.purpose) == (
+            needed.action,
+            needed.resource,
+            needed.purpose,
+        )
+        return same and self.rows in {"", needed.rows}
 
 
 @dataclass
@@ -97,15 +116,25 @@ class Recorder:
             for each in params["TransactItems"]:
                 for kind, part in each.items():
                     action = {"ConditionCheck": "ConditionCheckItem"}.get(kind, f"{kind}Item")
-                    yield Permission(f"dynamodb:{action}", self.places[part["TableName"]])
-        elif "RequestItems" in params:
-            for table in params["RequestItems"]:
-                yield Permission(f"dynamodb:{operation}", self.places[table])
+                    table = self.places[part["TableName"]]
+                    yield Permission(f"dynamodb:{action}", table, rows=rows_of(part))
+        elif "IndexName" in params:
+            resource = f"{self.places[params['TableName']]}/index/{params['IndexName']}"
+            yield Permission(f"dynamodb:{operation}", resource)
         else:
             table = self.places[params["TableName"]]
-            index = params.get("IndexName")
-            resource = f"{table}/index/{index}" if index else table
-            yield Permission(f"dynamodb:{operation}", resource)
+            yield Permission(f"dynamodb:{operation}", table, rows=rows_of(params))
+
+
+def rows_of(params: Mapping[str, Any]) -> str:
+    """What the partition key of a call begins with, if that is a word."""
+    if "KeyConditionExpression" in params:
+        placeholder = params["KeyConditionExpression"].split(" = ")[1].split()[0]
+        partition = params["ExpressionAttributeValues"][placeholder]["S"]
+    else:
+        partition = params.get("Key", params.get("Item"))["pk"]["S"]
+    word = partition.partition("#")[0]
+    return f"{word}#*" if word in PARTITIONS else ""
 
 
 def purpose_of(params: Mapping[str, Any], side: str = "") -> str:

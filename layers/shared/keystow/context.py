@@ -54,6 +54,7 @@ class Context:
         names = {
             "connections": self.settings.connections_table,
             "registry": self.settings.registry_table,
+            "keys": self.settings.keys_table,
             "sessions": self.settings.sessions_table,
             "events": self.settings.events_table,
             "activity": self.settings.activity_table,

@@ -22,6 +22,7 @@ class Settings(Value):
 
     connections_table: str = ""
     registry_table: str = ""
+    keys_table: str = ""
     sessions_table: str = ""
     events_table: str = ""
     activity_table: str = ""

@@ -63,7 +63,7 @@ def test_the_first_keys_are_answered_once_and_stored_only_as_hashes(api):
     assert [each["environment"] for each in made["environments"]] == ["dev", "prod"]
     stored = repr(api.ctx.store.everything())
     for secret in (made["secret_key"], made["account_key"], made["webhook_signing_key"]):
-        assert keys.KEY_FORMAT.fullmatch(secret)
+        assert keys.is_key(secret) or keys.is_uuid(secret)
         assert secret not in stored
     again = bootstrap.bootstrap(api.ctx)
     assert again["already_done"] is True
@@ -172,7 +172,7 @@ def test_a_rotated_signing_key_signs_beside_the_new_one_for_a_day(api):
     old = api.made["webhook_signing_key"]
     answer = api.send("POST", "/environment/webhook-signing-key/rotate")
     new = answer.data["webhook_signing_key"]
-    assert keys.KEY_FORMAT.fullmatch(new)
+    assert keys.is_uuid(new)
 
     def signing_now() -> list[str]:
         environment = service.find(api.ctx, api.dev)

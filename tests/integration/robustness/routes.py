@@ -142,6 +142,7 @@ class World:
             table: [
                 {name: value for name, value in item.items() if name not in IGNORED}
                 for item in items
+                if not item["pk"].startswith("use#")
             ]
             for table, items in self.ctx.store.everything().items()
             if table != "activity"

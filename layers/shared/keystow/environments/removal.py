@@ -53,7 +53,7 @@ def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL)
         raise ApiError("not_found", "There is no such environment") from None
     for key in keys.of_owner(ctx, environment.id):
         ctx.store.transact(keys.revocation(key))
-        ctx.cache.pop(("api-key", key.key_hash), None)
+        keys.forget(ctx, key)
     _destroy_data_keys(ctx, environment)
     if not _remove_connections(ctx, environment, batches):
         raise ApiError(

@@ -210,7 +210,7 @@ def delete_key(ctx: Context, environment: str, number: int) -> None:
     for key in keys.of_owner(ctx, environment):
         if key.number == number:
             ctx.store.transact(keys.revocation(key))
-            ctx.cache.pop(("api-key", key.key_hash), None)
+            keys.forget(ctx, key)
             return
     raise ApiError("not_found", "There is no such API key")
 

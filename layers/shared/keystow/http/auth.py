@@ -84,7 +84,7 @@ def session_in_query(ctx: Context, request: Request) -> ConnectSession:
         raise ApiError(
             "missing_public_key", "Authentication failed: the query has no connect_session_token"
         )
-    if not isinstance(public_key, str) or not keys.KEY_FORMAT.fullmatch(public_key):
+    if not isinstance(public_key, str) or not keys.is_uuid(public_key):
         raise ApiError("invalid_public_key", "Authentication failed: the public key is not a UUID")
     raise ApiError(
         "deprecated_authentication", "Public keys are not accepted; use a connect session token"
@@ -101,13 +101,16 @@ def _authorization(request: Request) -> str:
 
 
 def _of_key(ctx: Context, text: str, any_of: tuple[str, ...]) -> Principal:
-    if not keys.KEY_FORMAT.fullmatch(text):
+    if not keys.is_key(text):
         raise ApiError(
-            "invalid_secret_key_format", "Authentication failed: the API key is not a UUID v4"
+            "invalid_secret_key_format",
+            "Authentication failed: this is no API key; perhaps a character is missing or wrong",
         )
     key = keys.find(ctx, text)
     if key is None:
-        raise ApiError("unknown_account", "Authentication failed: the API key is not known")
+        raise ApiError(
+            "unknown_account", "Authentication failed: the API key is not known, or has ended"
+        )
     if any_of and not any(keys.grants(key.scopes, scope) for scope in any_of):
         wanted = f": {any_of[0]}" if len(any_of) == 1 else f" one of: {' or '.join(any_of)}"
         raise ApiError("forbidden", f"Insufficient scope. Required{wanted}")

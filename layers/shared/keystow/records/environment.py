@@ -126,21 +126,28 @@ def seal_signing_key(vault: Vault, environment: str, key: str) -> Envelope:
 
 
 class ApiKey(Value):
-    """An API key as stored: never its text, only the hash under which it is found."""
+    """An API key as stored: never its text, only the hash under which it is found.
 
-    id: str
+    ``number`` and ``uuid`` are the ids that the API shows; times are milliseconds.
+    """
+
+    uuid: str
     number: int
     owner: str  # an environment's id, or "account"
     key_hash: str
     display_name: str
     scopes: tuple[str, ...]
     created_at: int
-    last_used_at: int | None = None
+    expires_at: int | None = None
+
+    def ended(self, now: float) -> bool:
+        """Return whether its time is over at some seconds since the epoch."""
+        return self.expires_at is not None and self.expires_at <= now * 1000
 
     def as_item(self) -> Item:
         """Return the attributes that both the lookup and the list entry carry."""
         item: Item = {
-            "key_id": self.id,
+            "uuid": self.uuid,
             "number": self.number,
             "owner": self.owner,
             "key_hash": self.key_hash,
@@ -148,20 +155,20 @@ class ApiKey(Value):
             "scopes": list(self.scopes),
             "created_at": self.created_at,
         }
-        if self.last_used_at is not None:
-            item["last_used_at"] = self.last_used_at
+        if self.expires_at is not None:
+            item["expires_at"] = self.expires_at
         return item
 
     @classmethod
     def from_item(cls, item: Item) -> ApiKey:
         """Return the key of an item."""
         return cls(
-            id=item["key_id"],
+            uuid=item["uuid"],
             number=item["number"],
             owner=item["owner"],
             key_hash=item["key_hash"],
             display_name=item["display_name"],
             scopes=tuple(item["scopes"]),
             created_at=item["created_at"],
-            last_used_at=item.get("last_used_at"),
+            expires_at=item.get("expires_at"),
         )

@@ -11,6 +11,7 @@ from keystow.value import Value, field
 
 CONNECTIONS = "connections"
 REGISTRY = "registry"
+KEYS = "keys"
 SESSIONS = "sessions"
 EVENTS = "events"
 ACTIVITY = "activity"
@@ -43,6 +44,7 @@ TABLES: dict[str, Table] = {
         expires=True,
     ),
     REGISTRY: Table(expires=True),
+    KEYS: Table(),
     SESSIONS: Table(expires=True),
     EVENTS: Table(
         {
@@ -122,12 +124,36 @@ def throttle(environment: str, host: str) -> Key:
 
 def api_key_lookup(key_hash: str) -> Key:
     """Return the key under which an API key is found by the hash of its text."""
-    return Key(REGISTRY, f"key#{key_hash}", "key")
+    return Key(KEYS, f"key#{key_hash}", "key")
 
 
-def api_key_entry(owner: str, key_id: str) -> Key:
-    """Return the key of an API key's entry in its owner's list (an environment, or ``account``)."""
-    return Key(REGISTRY, owner, f"apikey#{key_id}")
+def api_keys(owner: str) -> str:
+    """Return the partition with the list of an owner's API keys (an environment, ``account``)."""
+    return f"owner#{owner}"
+
+
+def api_key_entry(owner: str, uuid: str) -> Key:
+    """Return the key of an API key's entry in its owner's list."""
+    return Key(KEYS, api_keys(owner), uuid)
+
+
+def api_key_uses(owner: str) -> str:
+    """Return the partition that says when an owner's API keys were last used.
+
+    It is all of this table that a function which only checks keys may write (``use#*`` in its
+    role), so nothing in it may ever decide who gets in.
+    """
+    return f"use#{owner}"
+
+
+def api_key_use(owner: str, uuid: str) -> Key:
+    """Return the key of the note when an API key was last used."""
+    return Key(KEYS, api_key_uses(owner), uuid)
+
+
+def keys_moved() -> Key:
+    """Return the key of the mark that no API key is to be taken over from Registry any more."""
+    return Key(KEYS, "moved", "moved")
 
 
 def environment_name(name: str) -> Key:
