@@ -26,6 +26,8 @@ READY = """
                connect to the demo provider, watch the token being refreshed and the webhook arrive
   API          {info.api_url}          environment: {info.environment}
   Connect UI   {info.connect_ui_url}
+  Callback     {info.callback_url}
+               the redirect URI to register at providers
   Keys         {keys}
 
   curl -H "Authorization: Bearer $(python3 -c \

@@ -44,6 +44,7 @@ class StackInfo:
     api_url: str
     websocket_url: str
     connect_ui_url: str
+    callback_url: str
     demo_url: str
     secret_key: str
     account_key: str
@@ -107,6 +108,7 @@ class LocalStack:
             api_url=url,
             websocket_url=f"ws://{HOST}:{port}",
             connect_ui_url=f"{url}/ui/connect",
+            callback_url=f"{url}/oauth/callback",
             demo_url=f"{url}/demo",
             demo_provider_url=provider,
             emulator_url=self._emulator.url,

@@ -32,6 +32,10 @@ class Stack(Protocol):
         """Its Connect UI."""
 
     @property
+    def callback_url(self) -> str:
+        """The redirect URI to register at providers."""
+
+    @property
     def demo_url(self) -> str:
         """The demo app."""
 
@@ -78,7 +82,7 @@ def register(stack: Stack) -> None:
         base = stack.demo_provider_url
         _done(api.put(f"/providers/{OAUTH}", json=provider_definition(base)))
         _done(api.put(f"/providers/{API_KEY}", json=api_key_provider_definition(base)))
-        _oauth_integration(api, provider, f"{stack.api_url}/oauth/callback")
+        _oauth_integration(api, provider, stack.callback_url)
         if api.get(f"/integrations/{API_KEY}").status_code == httpx.codes.NOT_FOUND:
             body = {"provider": API_KEY, "unique_key": API_KEY, "display_name": "Demo API keys"}
             _done(api.post("/integrations", json=body))

@@ -27,6 +27,7 @@ FIELDS = {
     "api_url",
     "websocket_url",
     "connect_ui_url",
+    "callback_url",
     "demo_url",
     "secret_key",
     "account_key",

@@ -34,6 +34,7 @@ class Stack:
     api_url: str = "http://127.0.0.1:1"
     websocket_url: str = "ws://127.0.0.1:4500"
     connect_ui_url: str = "http://127.0.0.1:4500/ui/connect"
+    callback_url: str = "http://127.0.0.1:1/oauth/callback"
     demo_url: str = DEMO
     demo_provider_url: str = "http://127.0.0.1:1"
     secret_key: str = KEY
@@ -161,7 +162,7 @@ def provider(tmp_path):
 
 @pytest.fixture
 def stack(tmp_path, api):
-    return Stack(tmp_path, api_url=api.url)
+    return Stack(tmp_path, api_url=api.url, callback_url=f"{api.url}/oauth/callback")
 
 
 class Client:
