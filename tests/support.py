@@ -157,20 +157,24 @@ class FakeKms:
 class RecordingQueues:
     """Queues that keep what was sent, as (body, delay in seconds).
 
-    While ``unavailable`` is true, sending raises QueueUnavailable and keeps nothing.
+    While ``unavailable`` is true, sending raises QueueUnavailable and keeps nothing. ``groups``
+    are the message groups of all that was sent, as (queue, group).
     """
 
     refresh: list[tuple[dict[str, Any], float]] = field(default_factory=list)
     webhook: list[tuple[dict[str, Any], float]] = field(default_factory=list)
     dead_webhook: list[dict[str, Any]] = field(default_factory=list)
     unavailable: bool = False
+    groups: list[tuple[str, str]] = field(default_factory=list)
 
-    def send_refresh(self, body: dict[str, Any], delay: float = 0) -> None:
+    def send_refresh(self, body: dict[str, Any], delay: float = 0, group: str = "") -> None:
         self._check()
+        self.groups.append(("refresh", group))
         self.refresh.append((json.loads(json.dumps(body)), delay))
 
-    def send_webhook(self, body: dict[str, Any], delay: float = 0) -> None:
+    def send_webhook(self, body: dict[str, Any], delay: float = 0, group: str = "") -> None:
         self._check()
+        self.groups.append(("webhook", group))
         self.webhook.append((json.loads(json.dumps(body)), delay))
 
     def send_dead_webhook(self, body: dict[str, Any]) -> None:

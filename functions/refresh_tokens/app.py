@@ -1,4 +1,4 @@
-"""The schedule finds what is due and fans out; the refresh queue does it."""
+"""Refreshes what the queue names; sweep_due has found it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ from typing import Any
 
 from keystow import context
 from keystow.log import logger
-from keystow.refresh import sweep, worker
+from keystow.refresh import worker
 
 # The longest exchange with a provider, and the time to commit its outcome.
 EXCHANGE_SECONDS = 32.0
 
 
 def handler(event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
-    """Refresh what a batch of the queue names; or, on the schedule, queue what is due."""
+    """Refresh what a batch of the queue names."""
     ctx = context.current()
-    records = event.get("Records")
-    if records is None:
-        queued = sweep.sweep(ctx)
-        logger.info("swept", extra={"queued": queued})
-        return {"queued": queued}
+    records = event["Records"]
     left = lambda_context.get_remaining_time_in_millis() / 1000 if lambda_context else 60.0
     until = ctx.clock.now() + left - EXCHANGE_SECONDS
     failed = worker.handle(ctx, [(each["messageId"], each["body"]) for each in records], until)

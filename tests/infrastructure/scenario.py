@@ -305,7 +305,7 @@ class Scenario:
     def by_queue(self, place: str) -> None:
         del place
         self.running.clock.advance(30)
-        self.running.run("refresh_tokens", {})
+        self.running.run("sweep_due", {})
         bodies = self.running.queued("RefreshQueue")
         self.running.deliver("refresh_tokens", bodies)
 

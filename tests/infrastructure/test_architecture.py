@@ -39,7 +39,7 @@ LEVELS = (
         "aws",
         "log",
     }
-    | {"paging", "validation", "context"},
+    | {"paging", "validation", "context", "slow_hosts"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 # Puts the parts together, each when it is first asked for; it may import any part, but lazily.

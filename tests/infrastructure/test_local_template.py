@@ -38,7 +38,7 @@ def test_roles_tables_and_queues_are_the_deployed_ones() -> None:
 
 def test_schedules_and_queues_still_start_functions() -> None:
     made = local()["Resources"]
-    events = made["RefreshTokensFunction"]["Properties"]["Events"]
+    events = made["SweepDueFunction"]["Properties"]["Events"]
     assert {event["Type"] for event in events.values()} == {"Schedule"}
     assert made["RefreshQueueMapping"]["Properties"]["EventSourceArn"] == {
         "Fn::GetAtt": ["RefreshQueue", "Arn"]

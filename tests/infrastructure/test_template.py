@@ -162,6 +162,7 @@ def test_the_vault_key_is_used_for_named_purposes_of_a_named_environment(name: s
         "ConnectUiFunction",
         "AnswerDefaultFunction",
         "BrowserSocketFunction",
+        "SweepDueFunction",
     ],
 )
 def test_who_handles_no_secret_has_no_key(name: str) -> None:

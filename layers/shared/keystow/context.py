@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keystow.ids import Randomness
     from keystow.queues import Queues
     from keystow.settings import Settings
+    from keystow.slow_hosts import SlowHosts
     from keystow.sockets import Sockets
     from keystow.store import Store
     from keystow.vault import Vault
@@ -95,6 +96,13 @@ class Context:
             self.settings.webhook_queue_url,
             self.settings.webhook_dead_letter_url,
         )
+
+    @cached_property
+    def slow_hosts(self) -> SlowHosts:
+        """What this container knows of hosts that are slow to answer."""
+        from keystow.slow_hosts import SlowHosts
+
+        return SlowHosts(self.clock)
 
     @cached_property
     def sockets(self) -> Sockets:

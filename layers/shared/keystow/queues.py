@@ -1,27 +1,41 @@
-"""The refresh queue and the webhook queue."""
+"""The refresh queue and the webhook queue.
+
+Both are standard queues with message groups (SQS "fair queues"): of a group that has many messages
+under way SQS hands out fewer than of the others, so that who fills a queue waits for himself.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import Any, Protocol
+import re
+from typing import Any, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 MAX_DELAY_SECONDS = 900
+# What SQS takes as the name of a message group.
+_GROUP: Final = re.compile(r"[!-~]{1,128}")
 
 
 class QueueUnavailable(Exception):  # noqa: N818 - an outcome, not a fault
     """SQS did not take the message; the sweep finds what it was about."""
 
 
-class Queues(Protocol):
-    """Where work is handed over."""
+def group_of(environment: str, host: str) -> str:
+    """Return the message group of what goes to a host for an environment."""
+    name = f"{environment}/{host}"
+    return name if _GROUP.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()
 
-    def send_refresh(self, body: dict[str, Any], delay: float = 0) -> None:
+
+class Queues(Protocol):
+    """Where work is handed over; ``group`` is who waits behind whom (:func:`group_of`)."""
+
+    def send_refresh(self, body: dict[str, Any], delay: float = 0, group: str = "") -> None:
         """Queue connections for refreshing. Raises QueueUnavailable."""
         ...
 
-    def send_webhook(self, body: dict[str, Any], delay: float = 0) -> None:
+    def send_webhook(self, body: dict[str, Any], delay: float = 0, group: str = "") -> None:
         """Queue a delivery. Raises QueueUnavailable."""
         ...
 
@@ -41,13 +55,13 @@ class SqsQueues:
         self._webhook_url = webhook_url
         self._dead_webhook_url = dead_webhook_url
 
-    def send_refresh(self, body: dict[str, Any], delay: float = 0) -> None:
+    def send_refresh(self, body: dict[str, Any], delay: float = 0, group: str = "") -> None:
         """Queue connections for refreshing; ``delay`` in seconds, at most 15 minutes."""
-        self._send(self._refresh_url, body, delay)
+        self._send(self._refresh_url, body, delay, group)
 
-    def send_webhook(self, body: dict[str, Any], delay: float = 0) -> None:
+    def send_webhook(self, body: dict[str, Any], delay: float = 0, group: str = "") -> None:
         """Queue a delivery; ``delay`` in seconds, at most 15 minutes."""
-        self._send(self._webhook_url, body, delay)
+        self._send(self._webhook_url, body, delay, group)
 
     def send_dead_webhook(self, body: dict[str, Any]) -> None:
         """Put a delivery that was given up into the dead-letter queue, where there is one.
@@ -57,12 +71,13 @@ class SqsQueues:
         if self._dead_webhook_url:
             self._send(self._dead_webhook_url, body, 0)
 
-    def _send(self, url: str, body: dict[str, Any], delay: float) -> None:
+    def _send(self, url: str, body: dict[str, Any], delay: float, group: str = "") -> None:
         try:
             self._client.send_message(
                 QueueUrl=url,
                 MessageBody=json.dumps(body, separators=(",", ":")),
                 DelaySeconds=max(0, min(MAX_DELAY_SECONDS, int(delay))),
+                **({"MessageGroupId": group} if group else {}),
             )
         except (BotoCoreError, ClientError) as error:
             raise QueueUnavailable(type(error).__name__) from error

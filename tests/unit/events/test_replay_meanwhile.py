@@ -394,9 +394,9 @@ class _LockedQueues(RecordingQueues):
         super().__init__()
         self.lock = threading.Lock()
 
-    def send_webhook(self, body: dict[str, Any], delay: float = 0) -> None:
+    def send_webhook(self, body: dict[str, Any], delay: float = 0, group: str = "") -> None:
         with self.lock:
-            super().send_webhook(body, delay)
+            super().send_webhook(body, delay, group)
 
 
 def test_a_delivery_that_keeps_changing_says_so() -> None:

@@ -27,7 +27,7 @@ from keystow.activity import log
 from keystow.activity.log import Message
 from keystow.activity.masking import host_of
 from keystow.egress.errors import EgressFailed, EgressRefused
-from keystow.events import endpoints, outbox, replay, schedule
+from keystow.events import endpoints, giving_way, outbox, replay, schedule
 from keystow.events.webhook_body import signed_headers
 from keystow.log import logger
 from keystow.queues import MAX_DELAY_SECONDS, QueueUnavailable
@@ -45,7 +45,7 @@ from keystow.store import (
 from keystow.vault import VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from keystow.activity.log import State
     from keystow.context import Context
@@ -73,6 +73,7 @@ class Outcome(StrEnum):
     RETRYING = "retrying"
     FAILED = "failed"
     STOPPED = "stopped"  # the endpoint is turned off or gone
+    PUT_OFF = "put off"  # its receiver is slow, and others have their turn first
     SKIPPED = "skipped"  # somebody else has this attempt, or it is over
 
 
@@ -106,6 +107,10 @@ class _Reply:
         return self.status is not None and self.status in _OK
 
 
+_REMOVED: Final = _Reply("The endpoint was removed")
+_TURNED_OFF: Final = _Reply("The endpoint is turned off since it answered 410")
+
+
 def deliver(ctx: Context, event_id: str, endpoint: int, attempt: int) -> Outcome:
     """Make one attempt to deliver an event to one of its endpoints.
 
@@ -131,21 +136,41 @@ def deliver(ctx: Context, event_id: str, endpoint: int, attempt: int) -> Outcome
     keys = _signing_keys(ctx, now)
     claim = ctx.random.bytes(12).hex()
     mine = _Attempt(event, delivery, endpoint, attempt, url or delivery["url"], claim)
-    claimed = _claim(ctx, mine)
-    if claimed is None:
-        return Outcome.SKIPPED
-    mine = replace(mine, delivery=claimed)
+    environment, host = str(event["environment"]), host_of(mine.url)
+    if not ctx.slow_hosts.admit(environment, host, giving_way.AT_ONCE):
+        group = outbox.receiver_group(environment, mine.url)
+        later = giving_way.put_off(ctx, event_id, endpoint, attempt, group)
+        return Outcome.PUT_OFF if later else Outcome.SKIPPED
+    took = None
     try:
+        claimed = _claim(ctx, mine)
+        if claimed is None:
+            return Outcome.SKIPPED
+        mine = replace(mine, delivery=claimed)
         if now is None or url is None:
-            return _stop(ctx, mine, _Reply("The endpoint was removed"))
+            return _settled(mine, lambda: _stop(ctx, mine, _REMOVED))
         if now.is_disabled(url):
-            return _stop(ctx, mine, _Reply("The endpoint is turned off since it answered 410"))
-        return _send_and_settle(ctx, mine, keys)
+            return _settled(mine, lambda: _stop(ctx, mine, _TURNED_OFF))
+        began = ctx.clock.now()
+        outcome = _settled(mine, lambda: _send_and_settle(ctx, mine, keys))
+        took = ctx.clock.now() - began
+    finally:
+        ctx.slow_hosts.ended(environment, host, took)
+    return outcome
+
+
+def _settled(mine: _Attempt, attempt: Callable[[], Outcome]) -> Outcome:
+    try:
+        return attempt()
     except (ConditionFailed, StoreUnavailable) as error:
         # Whether it was sent is known here and nowhere else; the row is due again by its claim.
         logger.warning(
             "webhook attempt was not settled",
-            extra={"event_id": event_id, "attempt": attempt, "cause": type(error).__name__},
+            extra={
+                "event_id": mine.event_id,
+                "attempt": mine.number,
+                "cause": type(error).__name__,
+            },
         )
         return Outcome.RETRYING
 
@@ -174,7 +199,8 @@ def sweep(ctx: Context) -> int:
             if delivery is None:
                 continue
             endpoint = int(row["sk"].rpartition("#")[2])
-            if not outbox.enqueue(ctx, row["pk"], endpoint, delivery["attempt"] + 1):
+            group = outbox.receiver_group(delivery["environment"], delivery["url"])
+            if not outbox.enqueue(ctx, row["pk"], endpoint, delivery["attempt"] + 1, group):
                 return queued
             queued += 1
     return queued
@@ -192,7 +218,7 @@ def deliver_batch(ctx: Context, messages: Mapping[str, str]) -> list[str]:
         come often enough.
     """
     # Made here, since two threads might make one part twice.
-    _ = (ctx.store, ctx.vault, ctx.egress, ctx.queues)
+    _ = (ctx.store, ctx.vault, ctx.egress, ctx.queues, ctx.slow_hosts)
     with ThreadPoolExecutor(max_workers=_IN_FLIGHT) as pool:
         handled = pool.map(lambda each: _handle(ctx, *each), messages.items())
         return [message_id for message_id, done in zip(messages, handled, strict=True) if not done]
@@ -311,7 +337,8 @@ def _try_later(ctx: Context, mine: _Attempt, reply: _Reply, *, anew: bool = Fals
     if not _settle(ctx, mine, changes, whatever_is_asked=anew):
         return _try_later(ctx, mine, reply, anew=True)
     if is_short:
-        outbox.enqueue(ctx, mine.event_id, mine.endpoint, number + 1, delay)
+        group = outbox.receiver_group(mine.event["environment"], mine.url)
+        outbox.enqueue(ctx, mine.event_id, mine.endpoint, number + 1, group, delay)
     _log(ctx, mine, "running", reply, delay)
     return Outcome.RETRYING
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from keystow import ids
+from keystow.activity.masking import host_of
 from keystow.events import endpoints
 from keystow.events.webhook_body import auth_event
 from keystow.log import logger
-from keystow.queues import QueueUnavailable
+from keystow.queues import QueueUnavailable, group_of
 from keystow.store import Put, StoreUnavailable, tables
 from keystow.store.operations import NEW
 
@@ -71,7 +72,7 @@ class Planned:
 
     writes: list[Operation]
     event_id: str
-    deliveries: int
+    groups: tuple[str, ...]  # the message group of each delivery
 
 
 def plan(ctx: Context, event: AuthEvent) -> Planned | None:
@@ -114,23 +115,34 @@ def plan(ctx: Context, event: AuthEvent) -> Planned | None:
             "ttl": ttl,
         }
         writes.append(Put(tables.delivery(event_id, place), delivery, NEW))
-    return Planned(writes, event_id, len(targets))
+    groups = tuple(receiver_group(event.environment.id, url) for _role, url in targets)
+    return Planned(writes, event_id, groups)
 
 
 def dispatch(ctx: Context, planned: Planned | None) -> None:
     """Queue the deliveries of a stored event; what the queue does not take, the sweep finds."""
     if planned is None:
         return
-    for place in range(planned.deliveries):
-        if not enqueue(ctx, planned.event_id, place, 1):
+    for place, group in enumerate(planned.groups):
+        if not enqueue(ctx, planned.event_id, place, 1, group):
             return
 
 
-def enqueue(ctx: Context, event_id: str, endpoint: int, attempt: int, delay: float = 0) -> bool:
-    """Queue an attempt, to be made in ``delay`` seconds; False: it is left to the sweep."""
+def receiver_group(environment: str, url: str) -> str:
+    """Return the message group of what goes to a receiver."""
+    return group_of(environment, host_of(url))
+
+
+def enqueue(
+    ctx: Context, event_id: str, endpoint: int, attempt: int, group: str, delay: float = 0
+) -> bool:
+    """Queue an attempt, to be made in ``delay`` seconds; False: it is left to the sweep.
+
+    ``group``: see :func:`receiver_group`.
+    """
     body = {"event_id": event_id, "endpoint": endpoint, "attempt": attempt}
     try:
-        ctx.queues.send_webhook(body, delay)
+        ctx.queues.send_webhook(body, delay, group)
     except QueueUnavailable as error:
         logger.warning(
             "webhook left to the sweep", extra={"event_id": event_id, "cause": str(error)}

@@ -112,7 +112,7 @@ def again(
         ctx.store.update(
             Update(tables.event(event_id), set=lasting, condition=Equals("type", "auth"))
         )
-        ctx.store.update(
+        row = ctx.store.update(
             Update(
                 tables.delivery(event_id, endpoint),
                 set={
@@ -129,7 +129,8 @@ def again(
         )
     except ConditionFailed:
         return False
-    outbox.enqueue(ctx, event_id, endpoint, 1)
+    group = outbox.receiver_group(row["environment"], row["url"])
+    outbox.enqueue(ctx, event_id, endpoint, 1, group)
     return True
 
 

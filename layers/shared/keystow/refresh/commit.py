@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from keystow.activity import log as activity
 from keystow.events import outbox
 from keystow.log import logger
-from keystow.queues import QueueUnavailable
+from keystow.queues import QueueUnavailable, group_of
 from keystow.records.connection import AuthError, Connection, StoredSecret
 from keystow.records.environment import Environment
 from keystow.refresh import journal
@@ -299,7 +299,7 @@ def send_to_queue(
         }
     }
     try:
-        ctx.queues.send_refresh(body, delay)
+        ctx.queues.send_refresh(body, delay, group_of(after.environment, after.host or ""))
     except QueueUnavailable:
         logger.error(
             "a renewed credential could be neither stored nor queued",

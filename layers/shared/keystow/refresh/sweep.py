@@ -1,18 +1,33 @@
-"""Finding what is due and queueing it; the cost grows with what is due, not what is stored."""
+"""Finding what is due and queueing it; the cost grows with what is due, not what is stored.
+
+One shard of the due index, two hosts, of which one has many rows:
+
+    read up to 2,000 rows ──▶ batches:  a a a a a a   ──▶ in turn:  a b a b a a a a
+                                        b b                         │
+                                          mark ≤ 25 rows, send them ┘ … until the time is over
+
+Each batch is sent as soon as its rows are marked: a sweep that is stopped leaves at most one batch
+of a shard marked and not queued, and that is due again by itself.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Final
 
 from keystow.log import logger
-from keystow.queues import QueueUnavailable
+from keystow.queues import QueueUnavailable, group_of
 from keystow.refresh.due import all_shards
 from keystow.store import All, ConditionFailed, Equals, StoreUnavailable, Update, tables
 from keystow.store.operations import Key
+from keystow.store.tables import split_connection_pk
+from keystow.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from keystow.context import Context
     from keystow.store import Item
 
@@ -21,63 +36,117 @@ BATCH: Final = 25
 # A queued connection is due again after this, should its message get lost or its worker die.
 QUEUED_FOR_MS: Final = 10 * 60_000
 MOST_PER_SHARD: Final = 2_000
+_PAGE: Final = 250
+_STEP_SECONDS: Final = 10  # delays within so many seconds of each other share a message
 
 
-def sweep(ctx: Context) -> int:
+class _Batch(Value):
+    """Rows that go into one message: of one environment and host, due at about one time."""
+
+    environment: str
+    host: str
+    delay: int
+    rows: tuple[Item, ...]
+
+
+def sweep(ctx: Context, until: float = float("inf")) -> int:
     """Queue every connection that is due within the next minute; return how many.
 
     Each is first moved out of the way in the due index, under the condition that it still stands
     there as read: two sweeps at once, or a sweep and a refresh, do not queue it twice.
+
+    Args:
+        ctx: store, queues and clock.
+        until: epoch seconds after which no further row is begun; the next sweep finds the rest.
     """
     with ThreadPoolExecutor(len(all_shards())) as pool:
-        return sum(pool.map(lambda shard: _sweep_shard(ctx, shard), all_shards()))
+        found = list(pool.map(lambda shard: _sweep_shard(ctx, shard, until), all_shards()))
+    left = sum(each[1] for each in found)
+    if left:
+        logger.warning("sweep ran out of time", extra={"left": left})
+    return sum(each[0] for each in found)
 
 
-def _sweep_shard(ctx: Context, shard: str) -> int:
+def _sweep_shard(ctx: Context, shard: str, until: float) -> tuple[int, int]:
+    """Return how many rows of a shard were queued, and how many were left for want of time."""
     now = int(ctx.clock.now() * 1000)
-    queued = seen = 0
+    batches = list(_in_turn(_due(ctx, shard, now, until), now))
+    queued = 0
+    for place, batch in enumerate(batches):
+        if ctx.clock.now() >= until:
+            return queued, sum(len(each.rows) for each in batches[place:])
+        marked, goes_on = _mark(ctx, batch, now)
+        queued += _send(ctx, batch, marked)
+        if not goes_on:
+            break
+    return queued, 0
+
+
+def _due(ctx: Context, shard: str, now: int, until: float) -> list[Item]:
+    rows: list[Item] = []
     start: Item | None = None
-    while seen < MOST_PER_SHARD:
+    while len(rows) < MOST_PER_SHARD and ctx.clock.now() < until:
         page = ctx.store.query(
             tables.CONNECTIONS,
             shard,
             index="by_due",
             at_most=now + AHEAD_SECONDS * 1000,
-            limit=250,
+            limit=_PAGE,
             start=start,
         )
-        queued += _queue(ctx, page.items, now)
-        seen += len(page.items)
+        rows += page.items
         start = page.next
         if start is None:
             break
-    return queued
+    return rows
 
 
-def _queue(ctx: Context, found: list[Item], now: int) -> int:
-    batches: dict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
-    for item in found:
-        key = Key(tables.CONNECTIONS, item["pk"], item["sk"])
-        still = All((Equals("due_at", item["due_at"]), Equals("generation", item["generation"])))
+def _in_turn(rows: list[Item], now: int) -> Iterator[_Batch]:
+    """Yield the rows as batches: the first of each environment and host, then the second ...
+
+    Who has much that is due does not keep the others waiting; of one, what is due first goes first.
+    """
+    of_one: dict[tuple[str, str], dict[int, list[Item]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        environment, _, _ = split_connection_pk(row["pk"])
+        delay = max(0, (row["due_at"] - now) // 1000) // _STEP_SECONDS * _STEP_SECONDS
+        of_one[environment, row.get("host", "")][delay].append(row)
+    queues = [
+        [
+            _Batch(environment, host, delay, tuple(found[first : first + BATCH]))
+            for delay, found in sorted(by_delay.items())
+            for first in range(0, len(found), BATCH)
+        ]
+        for (environment, host), by_delay in of_one.items()
+    ]
+    return (each for each in chain.from_iterable(zip_longest(*queues)) if each is not None)
+
+
+def _mark(ctx: Context, batch: _Batch, now: int) -> tuple[list[Item], bool]:
+    """Move rows out of the way; return those that are this sweep's, and whether to go on."""
+    marked: list[Item] = []
+    for row in batch.rows:
+        key = Key(tables.CONNECTIONS, row["pk"], row["sk"])
+        still = All((Equals("due_at", row["due_at"]), Equals("generation", row["generation"])))
         try:
             ctx.store.update(Update(key, set={"due_at": now + QUEUED_FOR_MS}, condition=still))
         except ConditionFailed:
             continue
         except StoreUnavailable:
-            break  # what was moved out of the way so far is still queued
-        delay = max(0, (item["due_at"] - now) // 1000)
-        # Messages of one host go together, so that a slow provider holds up only its own.
-        batches[item.get("host", ""), delay // 10 * 10].append(
-            {"pk": item["pk"], "generation": item["generation"]}
+            return marked, False  # what was moved out of the way so far is still queued
+        marked.append(row)
+    return marked, True
+
+
+def _send(ctx: Context, batch: _Batch, rows: list[Item]) -> int:
+    if not rows:
+        return 0
+    part = [{"pk": row["pk"], "generation": row["generation"]} for row in rows]
+    try:
+        ctx.queues.send_refresh(
+            {"refresh": part}, batch.delay, group_of(batch.environment, batch.host)
         )
-    queued = 0
-    for (_host, delay), connections in batches.items():
-        for first in range(0, len(connections), BATCH):
-            part = connections[first : first + BATCH]
-            try:
-                ctx.queues.send_refresh({"refresh": part}, delay)
-            except QueueUnavailable:
-                logger.warning("refreshes not queued", extra={"count": len(part)})
-                continue
-            queued += len(part)
-    return queued
+    except QueueUnavailable:
+        logger.warning("refreshes not queued", extra={"count": len(part)})
+        return 0
+    return len(part)

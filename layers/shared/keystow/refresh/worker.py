@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 IN_FLIGHT: Final = 100
 COMMIT_AGAIN_SECONDS: Final = 60
+# A connection whose host is slow, when the worker rests from slow hosts, is due again after.
+GIVE_WAY_MS: Final = 60_000
+GIVE_WAY_SPREAD_MS: Final = 180_000
 
 
 class Postponed(Exception):  # noqa: N818 - an outcome, not a fault
@@ -51,7 +54,7 @@ def handle(
     """
     failed: set[str] = set()
     # Made here, not by a hundred threads at once: each would make its own.
-    _ready = (ctx.store, ctx.vault, ctx.egress, ctx.queues)
+    _ready = (ctx.store, ctx.vault, ctx.egress, ctx.queues, ctx.slow_hosts)
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         jobs = []
         for message_id, text in bodies:
@@ -87,10 +90,24 @@ def _refresh(ctx: Context, entry: dict[str, str], until: float) -> None:
     secret = StoredSecret.from_item(item)
     if secret.generation != entry["generation"] or not _wanted(ctx, secret):
         return
+    host = secret.host or ""
+    if not ctx.slow_hosts.admit(secret.environment, host):
+        _give_way(ctx, secret)
+        return
+    began, took = ctx.clock.now(), None
+    try:
+        asked = _ask(ctx, secret, until)
+        took = ctx.clock.now() - began if asked else None
+    finally:
+        ctx.slow_hosts.ended(secret.environment, host, took)
+
+
+def _ask(ctx: Context, secret: StoredSecret, until: float) -> bool:
+    """Refresh or check a credential; return whether its provider was asked."""
     try:
         if not secret.refreshable:
             checks.check(ctx, secret, until=until)
-            return
+            return True
         outcome = engine.refresh(ctx, secret, until=until)
         if outcome.until is not None:
             _put_off(ctx, secret, outcome.until)
@@ -99,6 +116,8 @@ def _refresh(ctx: Context, entry: dict[str, str], until: float) -> None:
     except VaultError:
         logger.error("a credential does not open", extra={"connection": secret.connection_id})
         _due_again(ctx, secret, next_check(int(ctx.clock.now() * 1000), ctx.random))
+        return False
+    return outcome.state in {"refreshed", "failed"}
 
 
 def _wanted(ctx: Context, secret: StoredSecret) -> bool:
@@ -122,6 +141,12 @@ def _wanted(ctx: Context, secret: StoredSecret) -> bool:
 def _put_off(ctx: Context, secret: StoredSecret, until: int) -> None:
     """Let a connection come due when its host is to be asked again; it has not failed."""
     _due_again(ctx, secret, throttle.resume_at(until, int(ctx.clock.now() * 1000), ctx.random))
+
+
+def _give_way(ctx: Context, secret: StoredSecret) -> None:
+    """Let a connection of a slow host come due again in some minutes; it has not failed."""
+    spread = GIVE_WAY_SPREAD_MS * int.from_bytes(ctx.random.bytes(2)) // 0xFFFF
+    _due_again(ctx, secret, int(ctx.clock.now() * 1000) + GIVE_WAY_MS + spread)
 
 
 def _due_again(ctx: Context, secret: StoredSecret, due: int) -> None:
