@@ -26,6 +26,7 @@ from keystow.store.operations import (
 from keystow.store.store import (
     ConditionFailed,
     ItemTooLarge,
+    KeyTooLong,
     Store,
     StoreUnavailable,
     TransactionConflict,
@@ -46,6 +47,7 @@ __all__ = [
     "Item",
     "ItemTooLarge",
     "Key",
+    "KeyTooLong",
     "Missing",
     "Operation",
     "Page",

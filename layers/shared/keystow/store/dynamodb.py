@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keystow.store import bounds
 from keystow.store.operations import (
     Above,
     All,
@@ -174,6 +175,8 @@ class DynamoStore:
 
     def get(self, key: Key) -> Item | None:
         """Return an item, or None."""
+        if not bounds.fits(key):
+            return None
         answer = self._call("get_item", **self._locate(key), ConsistentRead=True)
         return _item(answer["Item"]) if "Item" in answer else None
 
@@ -190,6 +193,8 @@ class DynamoStore:
         start: Item | None = None,
     ) -> Page:
         """Return one page of the items under a partition key."""
+        if not bounds.may_hold(pk, prefix):
+            return Page([])
         keys = TABLES[table].indexes[index] if index else None
         hash_name, range_name = (keys.hash, keys.range) if keys else ("pk", "sk")
         expression = _Expression()
@@ -218,10 +223,12 @@ class DynamoStore:
 
     def put(self, operation: Put) -> None:
         """Write one item."""
+        bounds.check([operation])
         self._call("put_item", **self._compile(operation), **_SHOW_FOUND)
 
     def update(self, operation: Update) -> Item:
         """Change one item and return it whole."""
+        bounds.check([operation])
         answer = self._call(
             "update_item", **self._compile(operation), ReturnValues="ALL_NEW", **_SHOW_FOUND
         )
@@ -229,10 +236,13 @@ class DynamoStore:
 
     def delete(self, key: Key) -> None:
         """Remove one item; it need not be there."""
+        if not bounds.fits(key):
+            return
         self._call("delete_item", **self._locate(key))
 
     def transact(self, operations: Sequence[Operation], token: str | None = None) -> None:
         """Write all or nothing."""
+        bounds.check(operations)
         kinds = {Put: "Put", Update: "Update", Delete: "Delete", Check: "ConditionCheck"}
         entries = [
             {kinds[type(operation)]: {**self._compile(operation), **_SHOW_FOUND}}

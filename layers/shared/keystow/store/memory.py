@@ -3,67 +3,29 @@
 from __future__ import annotations
 
 import threading
-from operator import gt, le, lt
 from typing import TYPE_CHECKING, Any
 
+from keystow.store import bounds
 from keystow.store.dynamodb import from_attribute, to_attribute
 from keystow.store.operations import (
-    Above,
-    All,
-    Any_,
-    AtMost,
-    Below,
     Check,
-    Condition,
     Delete,
-    Equals,
-    Exists,
     Item,
     Key,
-    Missing,
     Operation,
     Page,
     Put,
     Update,
+    holds,
 )
 from keystow.store.store import ConditionFailed, ItemTooLarge
 from keystow.store.tables import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-_COMPARISONS: dict[type, Callable[[int, int], bool]] = {
-    Below: lt,
-    AtMost: le,
-    Above: gt,
-}
 _LARGEST_ITEM = 400 * 1024
 _MOST_OPERATIONS = 100
-
-
-def holds(condition: Condition | None, item: Item | None) -> bool:
-    """Return whether a condition holds of an item (None: there is none), as DynamoDB decides it."""
-    found = item or {}
-    match condition:
-        case None:
-            return True
-        case Exists(attribute):
-            return attribute in found
-        case Missing(attribute):
-            return attribute not in found
-        case Equals(attribute, value):
-            # DynamoDB compares types as well: true is not 1.
-            same = attribute in found and type(found[attribute]) is type(value)
-            return same and bool(found[attribute] == value)
-        case All(conditions):
-            return all(holds(each, item) for each in conditions)
-        case Any_(conditions):
-            return any(holds(each, item) for each in conditions)
-        case Below(attribute, value) | AtMost(attribute, value) | Above(attribute, value):
-            there = found.get(attribute)
-            if isinstance(there, bool) or not isinstance(there, int):
-                return False
-            return _COMPARISONS[type(condition)](there, value)
 
 
 def _copied(value: Any) -> Any:
@@ -126,6 +88,8 @@ class MemoryStore:
         start: Item | None = None,
     ) -> Page:
         """Return one page of the items under a partition key."""
+        if not bounds.may_hold(pk, prefix):
+            return Page([])
         keys = TABLES[table].indexes[index] if index else None
         hash_name, range_name = (keys.hash, keys.range) if keys else ("pk", "sk")
 
@@ -172,13 +136,15 @@ class MemoryStore:
 
     def delete(self, key: Key) -> None:
         """Remove one item; it need not be there."""
-        self.transact([Delete(key)])
+        if bounds.fits(key):
+            self.transact([Delete(key)])
 
     def transact(self, operations: Sequence[Operation], token: str | None = None) -> None:
         """Write all or nothing."""
         places = {(each.key.table, each.key.pk, each.key.sk) for each in operations}
         if not 0 < len(operations) <= _MOST_OPERATIONS or len(places) < len(operations):
             raise ValueError("a transaction takes 1 to 100 operations, one for each item")
+        bounds.check(operations)
         with self._lock:
             if token is not None and token in self._tokens:
                 return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import gt, le, lt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from keystow.value import Value, field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Item: TypeAlias = dict[str, Any]
 
@@ -76,6 +77,37 @@ Condition: TypeAlias = Exists | Missing | Equals | Below | AtMost | Above | All 
 
 NEW = Missing("pk")
 THERE = Exists("pk")
+
+_COMPARISONS: dict[type, Callable[[int, int], bool]] = {
+    Below: lt,
+    AtMost: le,
+    Above: gt,
+}
+
+
+def holds(condition: Condition | None, item: Item | None) -> bool:
+    """Return whether a condition holds of an item (None: there is none), as DynamoDB decides it."""
+    found = item or {}
+    match condition:
+        case None:
+            return True
+        case Exists(attribute):
+            return attribute in found
+        case Missing(attribute):
+            return attribute not in found
+        case Equals(attribute, value):
+            # DynamoDB compares types as well: true is not 1.
+            same = attribute in found and type(found[attribute]) is type(value)
+            return same and bool(found[attribute] == value)
+        case All(conditions):
+            return all(holds(each, item) for each in conditions)
+        case Any_(conditions):
+            return any(holds(each, item) for each in conditions)
+        case Below(attribute, value) | AtMost(attribute, value) | Above(attribute, value):
+            there = found.get(attribute)
+            if isinstance(there, bool) or not isinstance(there, int):
+                return False
+            return _COMPARISONS[type(condition)](there, value)
 
 
 class Put(Value):

@@ -32,12 +32,19 @@ class ItemTooLarge(Exception):  # noqa: N818 - an outcome, not a fault
     """The item would exceed what a table can hold (400 KB)."""
 
 
+class KeyTooLong(ItemTooLarge):
+    """A key of the item would be longer than a table takes (2,048 and 1,024 bytes), or empty."""
+
+
 class StoreUnavailable(Exception):  # noqa: N818 - an outcome, not a fault
     """The store did not answer, or asked to slow down; whether it wrote is not known."""
 
 
 class Store(Protocol):
-    """What the domain asks of its tables. Every read is strongly consistent unless of an index."""
+    """What the domain asks of its tables. Every read is strongly consistent unless of an index.
+
+    Under a key that is too long for a table nothing is ever found (:mod:`keystow.store.bounds`).
+    """
 
     def get(self, key: Key) -> Item | None:
         """Return an item, or None."""

@@ -58,10 +58,31 @@ TABLES: dict[str, Table] = {
 
 DUE_SHARDS = 16
 
+# What DynamoDB takes as a key, in bytes of UTF-8 ("Quotas": partition key, sort key).
+MOST_PARTITION_BYTES = 2048
+MOST_SORT_BYTES = 1024
+
 CONNECTION = "connection"
 CONNECTION_SECRET = "connection#secret"  # noqa: S105 - the name of an item
 SETTINGS = "settings"
 EVENT = "event"
+
+
+def is_partition(value: str) -> bool:
+    """Return whether a text can be a partition key, of a table or of an index."""
+    return 0 < _size(value) <= MOST_PARTITION_BYTES
+
+
+def is_sort(value: str) -> bool:
+    """Return whether a text can be a sort key, of a table or of an index."""
+    return 0 < _size(value) <= MOST_SORT_BYTES
+
+
+def _size(text: str) -> int:
+    # Longer than any key, whatever it is made of: not worth encoding.
+    if len(text) > MOST_PARTITION_BYTES:
+        return len(text)
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def connection_pk(environment: str, integration: str, connection_id: str) -> str:
