@@ -259,7 +259,7 @@ def test_a_head_without_an_end_is_cut_off_at_a_limit(serve, egress) -> None:
     [
         ("gzip", TOKEN),
         ("deflate", TOKEN),
-        ("x-gzip", gzip.compress(TOKEN)),
+        ("x-gzip", gzip.compress(TOKEN, mtime=0)),
         ("deflate", zlib.compress(TOKEN)),
         ("deflate", zlib.compress(TOKEN)[2:-4]),
         ("identity", TOKEN),
