@@ -44,6 +44,10 @@ _CODES = {
 }
 
 
+# Members of unions of plain types, as pydantic names them in places.
+_TYPES = frozenset({"any", "bool", "bytes", "date", "datetime", "float", "int", "none", "str"})
+
+
 class Body(BaseModel):
     """A request body: unknown keys are refused, types are not coerced."""
 
@@ -111,23 +115,21 @@ def issue_error(code: str, message: str) -> PydanticCustomError:
     return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"))
 
 
-def issues_of(
-    error: ValidationError, prefix: tuple[str, ...] = (), found: Any = None
-) -> list[Issue]:
+def issues_of(error: ValidationError, prefix: tuple[str, ...] = (), *, found: Any) -> list[Issue]:
     """Return pydantic's findings as issues; none of them holds what was received.
 
     Args:
         error: what pydantic found.
         prefix: where the validated value stands in the body.
-        found: the validated value; with it, paths name only what is in the body.
+        found: the validated value: paths name only what is in it, or is missing in it.
     """
     issues: list[Issue] = []
     unknown: dict[tuple[str, ...], list[str]] = {}
     for finding in error.errors(include_url=False, include_context=True, include_input=False):
-        path = prefix + _path(finding["loc"], found)
         kind = finding["type"]
+        path = prefix + _path(finding["loc"], found, kind)
         if kind == "extra_forbidden":
-            unknown.setdefault(path[:-1], []).append(path[-1][:80])
+            unknown.setdefault(path[:-1], []).append(str(finding["loc"][-1])[:80])
             continue
         if kind in {"union_tag_invalid", "union_tag_not_found"}:
             discriminator = str(finding.get("ctx", {}).get("discriminator", "")).strip("'")
@@ -136,7 +138,7 @@ def issues_of(
             expected = finding.get("ctx", {}).get("expected_tags", "a type")
             issues.append(Issue("invalid_union", f"expected {expected}", path))
             continue
-        issues.append(Issue(_code_of(kind), finding["msg"], path))
+        issues.append(Issue(_code_of(kind), _message(kind, finding["msg"]), path))
     issues += [
         Issue("unrecognized_keys", f"unknown keys: {', '.join(names)[:200]}", path)
         for path, names in unknown.items()
@@ -144,23 +146,43 @@ def issues_of(
     return issues
 
 
-def _path(loc: tuple[int | str, ...], found: Any) -> tuple[str, ...]:
-    """Return a place without what pydantic adds: the tag of a union's member, ``[key]``."""
-    if found is None:
-        return tuple(str(step) for step in loc)
+def _path(loc: tuple[int | str, ...], found: Any, kind: str) -> tuple[str, ...]:
+    """Return a place without what pydantic adds: tags and types of a union's members, ``[key]``.
+
+    Only names and numbers that lead somewhere in the value are kept, and the name of what is
+    missing there.
+    """
     path: list[str] = []
     for position, step in enumerate(loc):
         last = position + 1 == len(loc)
         if isinstance(found, dict) and isinstance(step, str):
-            if step not in found and not last:
-                continue
-            found = found.get(step)
+            name = step if step in found else _same_but_case(step, found)
+            if name is not None:
+                found = found[name]
+                path.append(name)
+            elif last and (kind == "missing" or _is_missed(step, kind)):
+                path.append(step)
         elif isinstance(found, list) and isinstance(step, int) and step < len(found):
             found = found[step]
-        elif step == "[key]" and last:
-            continue
-        path.append(str(step))
+            path.append(str(step))
     return tuple(path)
+
+
+def _message(kind: str, text: str) -> str:
+    """Return pydantic's sentence without names of our classes."""
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return "Input should be an object"
+    return text.removeprefix("Value error, ")
+
+
+def _is_missed(step: str, kind: str) -> bool:
+    """Return whether a validator of ours misses this name; pydantic's own tags are types."""
+    return kind != "value_error" and step.islower() and step.isidentifier() and step not in _TYPES
+
+
+def _same_but_case(step: str, found: dict[str, Any]) -> str | None:
+    """Return the name as it was received of one that a validator has put into lower case."""
+    return next((name for name in found if name.lower() == step), None)
 
 
 def _code_of(kind: str) -> str:
@@ -196,7 +218,7 @@ def validated(model: type[M], found: Any, code: str, prefix: tuple[str, ...] = (
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        raise ApiError(code, issues=issues_of(error, prefix, found)) from None
+        raise ApiError(code, issues=issues_of(error, prefix, found=found)) from None
 
 
 def _end_user_email(value: str) -> str:

@@ -243,3 +243,35 @@ def test_any_text_can_be_stored(text: str) -> None:
 )
 def test_of_a_url_only_the_host_is_told(url: str, host: str) -> None:
     assert masking.host_of(url) == host
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "invalid_grant",
+        "http_403",
+        "AADSTS700016",
+        "network_timeout",
+        "E-1005",
+        "40001",
+        "ratelimited",
+    ],
+)
+def test_a_reason_is_shown_though_its_name_is_code(reason) -> None:
+    assert masking.clean_details({"code": reason}) == {"code": reason}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "4/0AbCdEf",
+        "SplxlOBeZQQYbYS6WxSbIA",
+        "0f1e2d3c4b5a",
+        "ac_9Xk2",
+        "eyJhbGciOi",
+        "a b",
+        12345678,
+    ],
+)
+def test_an_authorization_code_is_masked_by_what_it_is(secret) -> None:
+    assert masking.clean_details({"code": secret}) == {"code": "***"}

@@ -57,8 +57,8 @@ def read(payload, status: int = 400, secrets=(), **headers: str) -> TokenError:
         ({}, 500, "transient"),
         ({"error": "invalid_grant"}, 500, "transient"),
         ({"error": "invalid_client"}, 503, "transient"),
-        ({}, 200, "unknown_fate"),
-        ({"hello": "world"}, 201, "unknown_fate"),
+        ({}, 200, "unusable"),
+        ({"hello": "world"}, 201, "unusable"),
     ],
 )  # fmt: skip
 def test_a_refusal_is_read_by_what_it_means(payload, status, kind) -> None:
@@ -72,7 +72,7 @@ def test_an_unavailable_server_that_names_a_time_throttles() -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(200, "unknown_fate"), (302, "configuration"), (400, "configuration"),
+    [(200, "unusable"), (302, "configuration"), (400, "configuration"),
      (401, "configuration"), (403, "configuration"), (502, "transient"), (429, "throttled")],
 )  # fmt: skip
 def test_a_page_instead_of_an_answer_is_judged_by_its_status_alone(status, kind) -> None:
@@ -135,7 +135,13 @@ def test_what_never_left_leaves_the_token_unquestioned() -> None:
     assert (error.kind, error.sent, error.may_have_rotated) == ("transient", False, False)
 
 
-@pytest.mark.parametrize("kind", ["timeout", "lost", "too_large"])
+@pytest.mark.parametrize("kind", ["malformed", "too_large", "too_many_redirects"])
+def test_an_answer_that_came_and_cannot_be_used_ends_the_exchange(kind) -> None:
+    error = from_egress(EgressFailed(kind, sent=True))
+    assert (error.kind, error.sent, error.may_have_rotated) == ("unusable", True, True)
+
+
+@pytest.mark.parametrize("kind", ["timeout", "lost"])
 def test_what_left_without_an_answer_has_an_unknown_fate(kind) -> None:
     error = from_egress(EgressFailed(kind, sent=True))
     assert (error.kind, error.sent, error.may_have_rotated) == ("unknown_fate", True, True)

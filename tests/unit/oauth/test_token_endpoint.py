@@ -256,7 +256,7 @@ def test_a_refresh_that_prolongs_the_access_token_keeps_it() -> None:
     tokens = refresh(replying(json_answer({"result": "0000"})), entry, access_token=current)
     assert (tokens.access_token.reveal(), tokens.expires_at) == (current.reveal(), NOW + 60)
     error = failure(refresh, json_answer({"result": "9"}), entry=entry, access_token=current)
-    assert error.kind == "unknown_fate"
+    assert error.kind == "unusable"
 
 
 def test_a_refresh_may_trade_the_access_token_itself() -> None:
@@ -284,16 +284,18 @@ def test_a_refresh_may_trade_the_access_token_itself() -> None:
         (text_answer("", 302), "configuration"),
         (json_answer({}, 429, retry_after="9"), "throttled"),
         (json_answer({"access_token": "at"}, 500), "transient"),
-        (text_answer("<html>ok</html>"), "unknown_fate"),
-        (text_answer(""), "unknown_fate"),
-        (text_answer('{"access_token": "a'), "unknown_fate"),
-        (json_answer([]), "unknown_fate"),
-        (json_answer({"access_token": ""}), "unknown_fate"),
+        (text_answer("<html>ok</html>"), "unusable"),
+        (text_answer(""), "unusable"),
+        (text_answer('{"access_token": "a'), "unusable"),
+        (json_answer([]), "unusable"),
+        (json_answer({"access_token": ""}), "unusable"),
+        (json_answer({"error": "nobody_knows_this"}), "unusable"),
         (EgressFailed("connect", sent=False), "transient"),
         (EgressFailed("tls", sent=False), "transient"),
         (EgressFailed("timeout", sent=True), "unknown_fate"),
         (EgressFailed("lost", sent=True), "unknown_fate"),
-        (EgressFailed("too_large", sent=True), "unknown_fate"),
+        (EgressFailed("too_large", sent=True), "unusable"),
+        (EgressFailed("malformed", sent=True), "unusable"),
         (EgressRefused("private"), "refused"),
     ],
 )

@@ -29,6 +29,12 @@ _HARMLESS: Final = re.compile(
     r".*_(url|uri|endpoint|type|method|status|count|seconds|at|in|present|received)"
 )
 _SECRET_PART: Final = re.compile(_NAME_PARTS)
+# What a `code` is, its value tells: `invalid_grant`, `http_403` and `AADSTS700016` are words and
+# numbers, put together by signs; an authorization code is not.
+_REASON: Final = re.compile(
+    r"(?:[a-z]{1,30}|[A-Z]{1,30}|[A-Za-z]{0,8}[0-9]{1,7})"
+    r"(?:[_.:-]+(?:[a-z]{1,30}|[A-Z]{1,30}|[A-Za-z]{0,8}[0-9]{1,7})){0,7}"
+)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]{1,9}://)([^\s\"'<>\\]*)", re.IGNORECASE)
@@ -47,6 +53,11 @@ def is_secret_name(name: str) -> bool:
     if plain in _SECRET_NAMES:
         return True
     return _SECRET_PART.search(plain) is not None and not _HARMLESS.fullmatch(plain)
+
+
+def _is_reason(name: str, value: Any) -> bool:
+    """Return whether a value of the name ``code`` says why something failed."""
+    return name == "code" and isinstance(value, str) and _REASON.fullmatch(value) is not None
 
 
 def clean_url(url: str) -> str:
@@ -87,7 +98,8 @@ def clean_details(details: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return those details that are scalars or lists of them, masked and bounded."""
     cleaned: dict[str, Any] = {}
     for name, value in list((details or {}).items())[:MOST_DETAILS]:
-        kept = MASK if is_secret_name(name) and value is not None else _clean_value(value)
+        secret = is_secret_name(name) and value is not None and not _is_reason(name, value)
+        kept = MASK if secret else _clean_value(value)
         if kept is not None:
             cleaned[clean_text(name)[:80]] = kept
     return cleaned

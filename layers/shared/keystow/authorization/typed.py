@@ -197,7 +197,7 @@ def _tested(ctx: Context, scope: Scope, mode: AuthMode, sealed: Sealed) -> Seale
     except TokenError as error:
         raise ApiError(
             "client_credentials_fetch_error",
-            f"The provider gave no token for this client. It said: {error.description}",
+            f"The provider gave no token for this client ({error.code}): {error.description}",
         ) from None
     credentials = found.sealed.credentials
     answer = credentials.reveal()["raw"]

@@ -340,10 +340,10 @@ class _Reading:
         connection = self.connection
         if failure is not None and connection.auth_error is None:
             connection = replace(connection, auth_error=AuthError(failure.log_id, failure.at))
-        told = f" It said: {failure.description}" if failure and failure.description else ""
+        told = f" ({failure.code}): {failure.description}".rstrip(": ") if failure else "."
         headers = {}
         if paused_until is not None:
-            told = " It has asked for fewer requests."
+            told = ". It has asked for fewer requests."
         elif failure is not None and failure.kind == "throttled":
             paused_until = failure.next_at
         if paused_until is not None:
@@ -358,7 +358,7 @@ class _Reading:
         )
         raise ApiError(
             "invalid_credentials",
-            f"The provider did not renew the credential.{told}",
+            f"The provider did not renew the credential{told}",
             status=status,
             payload={"connection": shown},
             headers=headers,

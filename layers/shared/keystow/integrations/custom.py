@@ -60,7 +60,7 @@ def put(
             allow_http_loopback=ctx.settings.loopback_allowed,
         )
     except ValidationError as error:
-        raise ApiError("invalid_body", issues=_issues(error)) from None
+        raise ApiError("invalid_body", issues=issues_of(error, found=body)) from None
     key = tables.custom_provider(environment, provider_id)
     now = int(ctx.clock.now() * 1000)
     text = json.dumps(definition, separators=(",", ":"), ensure_ascii=False)
@@ -134,13 +134,3 @@ def _check_id(provider_id: str) -> None:
         raise ApiError("invalid_uri_params", issues=[issue])
     if loader.built_in(provider_id) is not None:
         raise ApiError("conflict", f"{provider_id} is a built-in provider")
-
-
-def _issues(error: ValidationError) -> list[Issue]:
-    # What is checked before the fields stands under `body`, which is no part of what was sent.
-    return [
-        Issue(
-            issue.code, issue.message, issue.path[1:] if issue.path[:1] == ("body",) else issue.path
-        )
-        for issue in issues_of(error)
-    ]

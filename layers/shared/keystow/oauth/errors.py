@@ -5,12 +5,13 @@ TokenError.kind
 ├── configuration   the integration is set up wrongly (or asks for what we cannot do)
 ├── throttled       too many requests; ``retry_after`` says when
 ├── transient       the other side is ill, or was not reached; the grant is not in question
-├── unknown_fate    the request may have been carried out, but no usable answer arrived
+├── unknown_fate    the request may have been carried out, but its answer did not arrive
+├── unusable        the answer arrived and holds no token: the exchange is over
 └── refused         the guard did not let the request out
 
-A 5xx is ``transient``, yet its server may have rotated the token before it failed: see
-:attr:`TokenError.may_have_rotated`. RFC 6749 §5.2 gives the codes; the rest are spellings that
-large providers use for the same things.
+A 5xx is ``transient``, yet its server may have rotated the token before it failed, and so may one
+whose success cannot be read: see :attr:`TokenError.may_have_rotated`.
+RFC 6749 §5.2 gives the codes; the rest are spellings that large providers use for the same things.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     from keystow.egress.client import Answer
 
-Kind = Literal["terminal", "configuration", "throttled", "transient", "unknown_fate", "refused"]
+Kind = Literal[
+    "terminal", "configuration", "throttled", "transient", "unknown_fate", "unusable", "refused"
+]
 
 _TERMINAL: Final = frozenset(
     {
@@ -127,7 +130,10 @@ _TEXT_FIELDS: Final = (
     "description",
     "error",
 )
-_CODE_SHAPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+# Words and numbers put together by signs; what mixes letters and digits may be a token.
+_CODE_SHAPE: Final = re.compile(
+    r"(?=.{1,64}\Z)(?:[a-z]{1,30}|[a-z]{0,8}[0-9]{1,7})(?:[_.:-]+(?:[a-z]{1,30}|[a-z]{0,8}[0-9]{1,7}))*"
+)
 _MOST_PATIENCE: Final = 24 * 3600.0
 
 
@@ -168,7 +174,7 @@ class TokenError(Exception):
         True after a lost or unusable answer and after a 5xx: the next ``invalid_grant`` of the
         same token is then no proof that its owner withdrew it.
         """
-        return self.sent and self.kind in ("unknown_fate", "transient")
+        return self.sent and self.kind in ("unknown_fate", "unusable", "transient")
 
 
 class ConfigurationError(TokenError):
@@ -182,6 +188,8 @@ def from_egress(error: EgressError) -> TokenError:
     """Translate a failure on the way out: what was sent without an answer has an unknown fate."""
     if isinstance(error, EgressFailed):
         kind: Kind = "unknown_fate" if error.sent else "transient"
+        if error.sent and error.answered:
+            kind = "unusable"
         return TokenError(kind, f"network_{error.kind}", str(error), sent=error.sent)
     return TokenError("refused", "destination_refused", str(error), sent=error.sent)
 
@@ -249,7 +257,7 @@ def _kind(status: int, code: str, text: str, *, decoded: bool, headers: Mapping[
     if code in _CONFIGURATION or status >= 300:  # noqa: PLR2004
         return "configuration"
     # A success that carries neither token nor a known error: it may well have rotated.
-    return "unknown_fate"
+    return "unusable"
 
 
 def _code_and_text(payload: Any) -> tuple[str, str]:

@@ -185,7 +185,10 @@ def metadata_value(attribute: dict[str, str] | None) -> dict[str, Any] | None:
 
 
 class Failure(Value):
-    """The last failed attempts to refresh. Times are milliseconds since the epoch."""
+    """The last failed attempts to refresh. Times are milliseconds since the epoch.
+
+    ``doubt``: one of them may have used up the refresh token without our learning of it.
+    """
 
     kind: str
     code: str
@@ -195,6 +198,7 @@ class Failure(Value):
     next_at: int
     log_id: str
     revision: int = 0  # of the integration: another one may have mended it
+    doubt: bool = False
 
     def as_item(self) -> dict[str, Any]:
         """Return the failure as an attribute."""

@@ -19,7 +19,7 @@ from keystow.oauth.errors import ConfigurationError, TokenError
 from keystow.records.connection import LARGEST_SEALED, Sealed, StoredSecret
 from keystow.refresh import commit, journal, lease, throttle
 from keystow.refresh.due import next_due
-from keystow.refresh.failures import failure_of
+from keystow.refresh.failures import failure_of, told_of
 from keystow.refresh.lease import Claimed
 from keystow.registry import integrations, providers
 from keystow.store import StoreUnavailable
@@ -213,11 +213,11 @@ class _Attempt:
             "failed",
             activity.Message(
                 "error",
-                "Refreshing failed",
+                f"Refreshing failed ({error.code})",
                 {
                     "kind": error.kind,
                     "code": error.code,
-                    "description": error.description,
+                    "description": told_of(error, self.mine.failure),
                     "status": error.status,
                 },
             ),

@@ -18,6 +18,11 @@ MOST_PATIENCE_MS: Final = 24 * 3_600_000
 AFTER_LEASE_MS: Final = 20_000
 CONFIGURATION_FIRST_MS: Final = 600_000
 
+# Told where a provider refuses a token that it may have replaced in an answer we do not have.
+IN_DOUBT: Final = (
+    "(An earlier request was lost or failed at the provider; it may have used up the token.)"
+)
+
 # Kinds that the owner or the SaaS must mend; the others pass by themselves.
 NEEDS_A_PERSON: Final = frozenset({"terminal", "configuration"})
 
@@ -36,7 +41,9 @@ def failure_of(
 
     Transient failures back off exponentially with jitter up to six hours, forever; a provider that
     asks for patience gets it; a wrong configuration is tried slowly; a dead grant is not tried
-    again. When the fate of a rotating token is unknown, nobody tries before the lease is over.
+    again. When the fate of a rotating token is unknown, nobody tries before the lease is over. A
+    grant that is found dead after an answer that was lost or could not be read may have died of it,
+    which is then said.
     """
     attempts = (previous.attempts if previous else 0) + 1
     match error.kind:
@@ -57,13 +64,24 @@ def failure_of(
     return Failure(
         kind="configuration" if error.kind == "refused" else error.kind,
         code=error.code[:100],
-        description=error.description[:300],
+        description=told_of(error, previous),
         at=now,
         attempts=attempts,
         next_at=now + min(wait, MOST_PATIENCE_MS),
         log_id=log_id,
         revision=revision,
+        doubt=error.may_have_rotated or (previous is not None and previous.doubt),
     )
+
+
+def told_of(error: TokenError, previous: Failure | None) -> str:
+    """Return what is told of a failed attempt, in at most 300 characters.
+
+    Of a dead grant it is told, too, that an earlier attempt may have been what ended it.
+    """
+    if error.kind == "terminal" and previous is not None and previous.doubt:
+        return f"{error.description[:180]} {IN_DOUBT}".strip()
+    return error.description[:300]
 
 
 def _backoff(first: int, attempts: int, random: Randomness) -> int:
