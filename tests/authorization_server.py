@@ -42,6 +42,8 @@ class AuthorizationServer(Outside):
         self.fault: Callable[[int], Answer | None] | None = None
         self.fault_after: Callable[[int], Answer | None] | None = None
         self.extra: dict[str, Any] = {}
+        self.introspections: list[Sent] = []
+        self.introspection: Callable[[], Answer] = lambda: answer(404, {})
         self.in_flight = 0
         self.most_in_flight = 0
         self._current = "rt-0"
@@ -53,6 +55,9 @@ class AuthorizationServer(Outside):
         if sent.url.endswith("/revoke"):
             self.revoked.append(form["token"])
             return answer(200, {})
+        if sent.url.endswith("/introspect"):
+            self.introspections.append(sent)
+            return self.introspection()
         assert sent.url.endswith("/token"), sent
         with self._lock:
             self.requests.append(form)

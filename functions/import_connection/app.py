@@ -32,7 +32,14 @@ def create_legacy(ctx: Context, request: Request) -> Response:
     principal = auth.secret_key(ctx, request, SCOPE)
     flat = request.json_object()
     body = from_flat_body(ctx, principal.environment, flat)
-    made = import_connection(ctx, principal.environment, body, untested=True, raw=raw_of(flat))
+    made = import_connection(
+        ctx,
+        principal.environment,
+        body,
+        untested=True,
+        raw=raw_of(flat),
+        endless=flat.get("no_expiration") is True,
+    )
     return Response(201, {**flat, "connection_id": made["connection_id"]})
 
 

@@ -20,7 +20,7 @@ from keystow.connections.importing import environment_of
 from keystow.connections.save import KEEP, Draft, Replaces, failed_event, save
 from keystow.errors import ApiError
 from keystow.log import logger
-from keystow.modes.oauth2 import credentials_of
+from keystow.modes.oauth2 import credentials_of, remarks, with_end
 from keystow.oauth import issuer
 from keystow.oauth import state as states
 from keystow.oauth.client_authentication import OAuthClient
@@ -158,7 +158,7 @@ def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
     config = dict(secrets.connection_config.reveal())
     redirected = metadata_from(query, provider.definition, "redirect_uri_metadata")
     known = {**redirected, **config}
-    tokens = _exchange(ctx, attempt, integration, provider, secrets, code, known)
+    tokens, remark = _exchange(ctx, attempt, integration, provider, secrets, code, known)
     credentials = credentials_of(tokens)
     answer = tokens.raw.reveal()
     learnt = {**metadata_from(answer, provider.definition, "token_response_metadata"), **redirected}
@@ -199,6 +199,7 @@ def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
             "The connection was made",
             {"as": saved.operation, "granted": _granted(attempt, tokens)},
         ),
+        *(activity.Message("warn", each) for each in remarks(provider, tokens, remark)),
         connection_id=attempt.connection_id,
     )
     return attempt.connection_id
@@ -260,15 +261,16 @@ def _exchange(
     secrets: AttemptSecrets,
     code: str,
     config: dict[str, Any],
-) -> TokenSet:
+) -> tuple[TokenSet, str]:
     override = secrets.client_override.reveal()
     if override.get("client_id"):
         client = OAuthClient(override["client_id"], Secret(override["client_secret"]))
     else:
         app = integration.secrets(ctx.vault)
         client = OAuthClient(integration.client_id or "", app.client_secret)
+    began = ctx.clock.now()
     try:
-        return exchange_code(
+        tokens = exchange_code(
             ctx.egress,
             provider,
             client,
@@ -276,7 +278,7 @@ def _exchange(
             redirect_uri=attempt.redirect_uri,
             code_verifier=None if provider.disable_pkce else secrets.code_verifier,
             connection_config=config,
-            now=ctx.clock.now(),
+            now=began,
         )
     except TokenError as error:
         unreadable = error.code == "unusable_answer"
@@ -285,6 +287,7 @@ def _exchange(
             f"The provider gave no token: {error.code}. {error.description}".strip(),
             event="unable_to_parse_token_response" if unreadable else "unknown",
         ) from None
+    return with_end(ctx, provider, client, tokens, config, began)
 
 
 def _with_override(

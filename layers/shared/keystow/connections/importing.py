@@ -12,6 +12,7 @@ from keystow.connections.save import KEEP, Draft, Saved, save
 from keystow.errors import ApiError, Issue
 from keystow.ids import uuid4
 from keystow.modes.verification import verify
+from keystow.oauth.token_life import end_in_jwt
 from keystow.records.connection import LARGEST_SEALED, Sealed
 from keystow.records.environment import Environment
 from keystow.registry import integrations, providers
@@ -41,6 +42,7 @@ def import_connection(
     *,
     untested: bool = False,
     raw: dict[str, Any] | None = None,
+    endless: bool = False,
 ) -> dict[str, Any]:
     """Store a connection from a body and return it whole, refresh token included.
 
@@ -50,6 +52,7 @@ def import_connection(
         body: as validated.
         untested: take the credential without trying it.
         raw: the token answer the credential came in, where the caller has it (OAuth 2.0).
+        endless: the caller says that the token has no end.
 
     Raises:
         ApiError: 404 ``not_found``; 400 ``invalid_body``, ``connection_test_failed``.
@@ -79,7 +82,9 @@ def import_connection(
         raise ApiError("invalid_body", issues=issues)
     if kind == "TBA" and not config.get("accountId"):
         raise ApiError("invalid_body", "connection_config.accountId is required for TBA")
-    sealed = Sealed(Secret(_credentials(ctx, body, raw)), Secret(config)).within(LARGEST_SEALED)
+    sealed = Sealed(Secret(_credentials(ctx, body, raw, endless=endless)), Secret(config)).within(
+        LARGEST_SEALED
+    )
     if not untested:
         verify(ctx, provider, sealed)
     end_user = end_user_of(body.end_user)
@@ -122,18 +127,29 @@ def _shown(saved: Saved, unique_key: str, sealed: Sealed) -> dict[str, Any]:
     )
 
 
-def _credentials(ctx: Context, body: ImportBody, raw: dict[str, Any] | None) -> dict[str, Any]:
+def _credentials(
+    ctx: Context, body: ImportBody, raw: dict[str, Any] | None, *, endless: bool
+) -> dict[str, Any]:
     """Return the credential as stored (contract 8.2), from a body's."""
     given = body.credentials.model_dump(exclude_none=True)
     kind = given["type"]
     if kind == "NONE":
         return {"type": "NONE"}
-    if kind == "OAUTH2" and raw is not None:
-        return {**given, "raw": raw}
     if kind in {"OAUTH2", "OAUTH1"}:
-        return {**given, "raw": dict(given)}
+        shown = dict(given) if raw is None else raw
+        return {**given, **({} if endless else _end(given)), "raw": shown}
     if kind == "OAUTH2_CC":
         # Without a date a token is tried for an hour and then renewed (contract 9.7: 55 min).
-        expires = given.get("expires_at") or iso(ctx.clock.now() + 55 * 60)
-        return {**given, "expires_at": expires, "raw": dict(given)}
+        default = {"expires_at": iso(ctx.clock.now() + 55 * 60)}
+        return {**default, **_end(given), **given, "raw": dict(given)}
     return given
+
+
+def _end(given: dict[str, Any]) -> dict[str, str]:
+    """Return the end of a token that is a JWT, where it can be renewed and no date was given."""
+    token = given.get("access_token") or given.get("token")
+    renewable = given.get("refresh_token") or given["type"] == "OAUTH2_CC"
+    if given.get("expires_at") or not renewable or not isinstance(token, str):
+        return {}
+    ends = end_in_jwt(token, 0.0)  # one that is over is over: the next read renews it
+    return {} if ends is None else {"expires_at": iso(ends)}

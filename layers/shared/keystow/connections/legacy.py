@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keystow.clock import iso
 from keystow.connections.requests import ImportBody
 from keystow.errors import ApiError, invalid
-from keystow.oauth.token_answer import moment
+from keystow.oauth.token_life import moment
 from keystow.registry import integrations, providers
 from keystow.validation import validated
 

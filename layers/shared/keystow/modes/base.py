@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Renewed:
-    """A renewed credential; ``expires_at`` in milliseconds since the epoch, None: never."""
+    """A renewed credential.
+
+    Attributes:
+        sealed: what to store.
+        expires_at: milliseconds since the epoch; None: never, or nobody knows.
+        remark: a sentence for the activity log about what is not as it should be.
+    """
 
     sealed: Sealed
     expires_at: int | None
+    remark: str = ""
 
 
 class Mode(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from keystow.catalog.interpolate import metadata_from
 from keystow.clock import iso
 from keystow.modes.base import Mode, Renewed
 from keystow.records.connection import Sealed
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.oauth.token_endpoint import OAuthClient, TokenSet
     from keystow.records.integration import Integration
+
+
+# An exchange and what belongs to it take no longer, so that none is cut off by its function's end.
+EXCHANGE_SECONDS: Final = 20.0
 
 
 class OAuth2:
@@ -32,19 +37,65 @@ class OAuth2:
         from keystow.oauth.token_endpoint import refresh
 
         credentials = sealed.credentials.reveal()
+        client = client_of(ctx, integration, credentials)
+        config = sealed.connection_config.reveal()
+        began = ctx.clock.now()
         tokens = refresh(
             ctx.egress,
             provider,
-            client_of(ctx, integration, credentials),
+            client,
             refresh_token=Secret(credentials["refresh_token"]),
-            connection_config=sealed.connection_config.reveal(),
-            now=ctx.clock.now(),
+            connection_config=config,
+            now=began,
+            access_token=Secret(credentials["access_token"]),
         )
+        tokens, remark = with_end(ctx, provider, client, tokens, config, began)
         renewed = credentials_of(tokens, previous=credentials)
-        return Renewed(
-            Sealed(renewed, sealed.connection_config),
-            None if tokens.expires_at is None else int(tokens.expires_at * 1000),
+        told = metadata_from(
+            tokens.raw.reveal(), provider.definition, "refresh_token_response_metadata"
         )
+        return Renewed(
+            Sealed(renewed, Secret({**config, **told})),
+            None if tokens.expires_at is None else int(tokens.expires_at * 1000),
+            remark,
+        )
+
+
+def with_end(
+    ctx: Context,
+    provider: Provider,
+    client: OAuthClient,
+    tokens: TokenSet,
+    config: dict[str, Any],
+    began: float,
+) -> tuple[TokenSet, str]:
+    """Return tokens with their end, and a remark where it stays unknown.
+
+    Args:
+        ctx: the container's context.
+        provider: its entry.
+        client: the app that got them.
+        tokens: as just read.
+        config: the connection's.
+        began: epoch seconds when the exchange began, whose time is shared.
+    """
+    from keystow.oauth.introspection import with_end as asked
+
+    now = ctx.clock.now()
+    left = EXCHANGE_SECONDS - (now - began)
+    return asked(ctx.egress, provider, client, tokens, connection_config=config, now=now, left=left)
+
+
+def remarks(provider: Provider, tokens: TokenSet, remark: str) -> list[str]:
+    """Return what whoever runs an integration should know of the tokens of a new connection."""
+    found = [remark] if remark else []
+    ends = tokens.expires_at is not None
+    if ends and tokens.refresh_token is None and not provider.no_refresh_token:
+        found.append(
+            "The token ends and no refresh token came: then the account must be connected again. "
+            "Some providers want a scope or a parameter for one"
+        )
+    return found
 
 
 def client_of(ctx: Context, integration: Integration, credentials: dict[str, Any]) -> OAuthClient:

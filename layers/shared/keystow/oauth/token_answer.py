@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from keystow.clock import iso, parse_date
+from keystow.clock import iso
+from keystow.oauth.token_life import end_in_jwt, expiry, seconds_of
 from keystow.secret import Secret
 
 if TYPE_CHECKING:
     from keystow.egress.client import Answer
 
-_LONGEST_LIFE: Final = 100 * 366 * 86_400.0  # beyond a century a token does not expire
-_MILLISECONDS_FROM: Final = 1e11  # as seconds that is the year 5138, as milliseconds 1973
+Grant = Literal["exchange", "refresh", "client_credentials"]
+
+# Which departures of an entry say where the parts of an answer stand; later ones win.
+_DEPARTURES: Final[dict[Grant, tuple[str, ...]]] = {
+    "exchange": ("token_exchange",),
+    "refresh": ("token_exchange", "token_refresh"),
+    "client_credentials": ("token_exchange",),
+}
+# Where the contract (9.7) looks for a token of the client itself, beside the usual place.
+_CLIENT_PLACES: Final = ("data.token", "jwt")
+# Other names under which answers tell the end of a token: of a life or a moment.
+_OTHER_ENDS: Final = (
+    *("expires_on", ".expires", "expires", "expiry", "expiry_date", "expiresIn", "expiresAt"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,8 @@ class TokenSet:
     Attributes:
         access_token: never empty.
         refresh_token: None when the answer has none (RFC 6749 §6: the caller keeps the old one).
-        expires_at: epoch seconds; None when nothing is known about it.
+        expires_at: epoch seconds; None when nothing is known about it, or it has no end.
+        endless: the entry says that such tokens have no end.
         raw: the answer as received, with an ISO ``expires_at`` where only ``expires_in`` was given.
         granted_scopes: None when the answer does not say (§5.1: then all that was asked for).
         token_type: as received, ``bearer`` when absent.
@@ -36,6 +49,7 @@ class TokenSet:
     raw: Secret[dict[str, Any]]
     granted_scopes: tuple[str, ...] | None
     token_type: str
+    endless: bool = False
 
 
 def decoded(answer: Answer) -> dict[str, Any] | None:
@@ -57,112 +71,113 @@ def decoded(answer: Answer) -> dict[str, Any] | None:
 
 
 def token_set(
-    definition: Mapping[str, Any], payload: dict[str, Any], now: float
+    definition: Mapping[str, Any],
+    payload: dict[str, Any],
+    now: float,
+    grant: Grant = "exchange",
+    default_life: float | None = None,
 ) -> TokenSet | None:
-    """Return the tokens of an answer to a code exchange or a refresh, None when it holds none.
+    """Return the tokens of an answer, None when it holds none.
+
+    Every grant is read here, so that a field of an entry means the same in all of them. Where an
+    entry's path leads nowhere, the names of the RFC are looked for: a refresh need not be answered
+    in the shape of the exchange.
 
     Args:
         definition: the provider's entry.
         payload: the decoded answer.
         now: epoch seconds just before the request, so that a token is never thought to live longer
             than it does.
+        grant: what was asked with.
+        default_life: seconds to assume when nobody tells; None: then nothing is known.
     """
-    paths = _paths(definition)
-    source = _within(payload, paths.get("root"))
-    found = at(source, paths.get("access_token", "access_token"))
-    alternate = definition.get("alternate_access_token_response_path")
-    if not _is_token(found) and isinstance(alternate, str):
-        found = at(payload, alternate)
-        if isinstance(found, Mapping):
-            source, found = found, found.get("access_token")
-    if not _is_token(found):
-        return None
-    refresh = at(source, paths.get("refresh_token", "refresh_token"))
-    expires_at = expiry(
-        at(source, paths.get("expires_at", "expires_at")),
-        at(source, paths.get("expires_in", "expires_in")),
-        now,
-    )
-    default = definition.get("default_expires_in")
-    if expires_at is None and isinstance(default, int) and default > 0:
-        expires_at = now + default
-    return _made(
-        definition,
-        payload,
-        source=source,
-        access_token=found,
-        refresh_token=refresh,
-        expires_at=expires_at,
-    )
-
-
-def client_credentials_token_set(
-    definition: Mapping[str, Any], payload: dict[str, Any], now: float, default_life: float
-) -> TokenSet | None:
-    """Return the token of an answer to a client credentials request (contract 9.7).
-
-    Args:
-        definition: the provider's entry.
-        payload: the decoded answer.
-        now: as :func:`token_set`.
-        default_life: seconds to assume when the answer does not say.
-    """
-    places = ("access_token", "data.token", "jwt")
-    found = next((t for path in places if _is_token(t := at(payload, path))), None)
+    paths = _paths(definition, grant)
+    found, source = _token_and_place(definition, payload, paths, grant)
     if found is None:
         return None
-    lives = payload.get("expires_in")
-    if definition.get("expires_in_unit") == "milliseconds" and (n := _number(lives)) is not None:
-        lives = n / 1000
-    expires_at = expiry(payload.get("expires_at"), lives, now)
-    if expires_at is None:
-        expires_at = now + default_life
-    return _made(
-        definition,
-        payload,
-        source=payload,
-        access_token=found,
-        refresh_token=payload.get("refresh_token"),
+
+    def told(name: str) -> Any:
+        """Look beside the token first, then at the top of the answer."""
+        for place in (source, payload):
+            for path in (paths.get(name, name), name):
+                value = at(place, path)
+                if value is not None:
+                    return value
+        return None
+
+    fixed = definition.get("token_expires_in_ms")
+    endless = fixed == 0 and not isinstance(fixed, bool)
+    expires_at = None
+    if not endless:
+        expires_at = _end(definition, told, found, now)
+        if expires_at is None and default_life is not None:
+            expires_at = now + default_life
+    raw = dict(payload)
+    if expires_at is not None and "expires_at" not in raw and "expires_in" in raw:
+        raw["expires_at"] = iso(expires_at)
+    kind = told("token_type")
+    scope = told("scope")
+    refresh = _token(told("refresh_token"))
+    return TokenSet(
+        access_token=Secret(found),
+        refresh_token=Secret(refresh) if refresh else None,
         expires_at=expires_at,
+        raw=Secret(raw),
+        granted_scopes=scopes_of(
+            told("scopes") if scope is None else scope,
+            str(definition.get("scope_separator") or " "),
+        ),
+        token_type=kind if isinstance(kind, str) and kind else "bearer",
+        endless=endless,
     )
 
 
-def expiry(expires_at: Any, expires_in: Any, now: float) -> float | None:
-    """Return when a token ends, in epoch seconds, or None when nothing sensible is said.
+def _token_and_place(
+    definition: Mapping[str, Any], payload: dict[str, Any], paths: Mapping[str, str], grant: Grant
+) -> tuple[str | None, Mapping[str, Any]]:
+    """Return the token and the object beside whose fields it stands."""
+    root = _within(payload, paths.get("root"))
+    name = paths.get("access_token", "access_token")
+    places = [(root, name), (root, "access_token"), (payload, "access_token")]
+    alternate = definition.get("alternate_access_token_response_path")
+    if isinstance(alternate, str):
+        places += [(payload, alternate), (root, alternate)]
+    if grant == "client_credentials":
+        places += [(payload, path) for path in _CLIENT_PLACES]
+    for place, path in places:
+        value = at(place, path)
+        if isinstance(value, Mapping):  # the path leads to the object that holds it
+            inner = _token(at(value, name)) or _token(value.get("access_token"))
+            if inner is not None:
+                return inner, value
+        elif (token := _token(value)) is not None:
+            beside = at(place, path.rpartition(".")[0])
+            return token, beside if isinstance(beside, Mapping) else place
+    return None, payload
 
-    Args:
-        expires_at: ISO 8601 text, an HTTP date, or epoch seconds or milliseconds as number or
-            text; one that is over already counts as not said.
-        expires_in: seconds from now, as number or text. Zero, negative, endless and unreadable
-            values mean "not known": no server issues a token that is already over, and treating
-            it so would refresh it in a storm.
-        now: epoch seconds.
-    """
-    ends = moment(expires_at)
-    if ends is not None and ends > now:
-        return ends if ends - now <= _LONGEST_LIFE else None
-    seconds = _number(expires_in)
-    if seconds is None or not 0 < seconds <= _LONGEST_LIFE:
-        return None
-    return now + seconds
 
-
-def moment(value: Any) -> float | None:
-    """Return the epoch seconds of a date in any of the forms that token answers have (9.3).
-
-    Args:
-        value: ISO 8601 text, an HTTP date, or epoch seconds or milliseconds as number or text.
-
-    Returns:
-        None when it is none of them, or before 1970.
-    """
-    number = _number(value)
-    if number is not None:
-        if number <= 0:
-            return None
-        return number / 1000 if number >= _MILLISECONDS_FROM else number
-    found = parse_date(value) if isinstance(value, str) else None
-    return found if found is not None and found > 0 else None
+def _end(
+    definition: Mapping[str, Any], told: Callable[[str], Any], token: str, now: float
+) -> float | None:
+    """Return when a token ends, by the first that says so."""
+    fixed = definition.get("token_expires_in_ms")
+    if isinstance(fixed, int) and fixed > 0:
+        return now + fixed / 1000
+    life = told("expires_in")
+    if definition.get("expires_in_unit") == "milliseconds":
+        thousandths = seconds_of(life)
+        life = life if thousandths is None else thousandths / 1000
+    ends = expiry(told("expires_at"), life, now)
+    if ends is not None:
+        return ends
+    for name in _OTHER_ENDS:
+        ends = expiry(None, told(name), now)
+        if ends is not None:
+            return ends
+    default = definition.get("default_expires_in")
+    known = now + default if isinstance(default, int) and default > 0 else None
+    own = end_in_jwt(token, now)
+    return min((end for end in (known, own) if end is not None), default=None)
 
 
 def at(source: Any, path: str) -> Any:
@@ -170,7 +185,7 @@ def at(source: Any, path: str) -> Any:
     if isinstance(source, Mapping) and path in source:
         return source[path]
     value = source
-    for step in path.split("."):
+    for step in path.split(".") if path else ():
         if isinstance(value, Mapping):
             value = value.get(step)
         elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
@@ -193,34 +208,10 @@ def scopes_of(text: Any, separator: str) -> tuple[str, ...] | None:
     return tuple(part for part in parts if part)
 
 
-def _made(
-    definition: Mapping[str, Any],
-    payload: dict[str, Any],
-    *,
-    source: Mapping[str, Any],
-    access_token: str,
-    refresh_token: Any,
-    expires_at: float | None,
-) -> TokenSet:
-    raw = dict(payload)
-    if expires_at is not None and "expires_at" not in raw and "expires_in" in raw:
-        raw["expires_at"] = iso(expires_at)
-    kind = source.get("token_type")
-    said = source.get("scope", source.get("scopes"))
-    return TokenSet(
-        access_token=Secret(access_token),
-        refresh_token=Secret(refresh_token) if _is_token(refresh_token) else None,
-        expires_at=expires_at,
-        raw=Secret(raw),
-        granted_scopes=scopes_of(said, str(definition.get("scope_separator") or " ")),
-        token_type=kind if isinstance(kind, str) and kind else "bearer",
-    )
-
-
-def _paths(definition: Mapping[str, Any]) -> dict[str, str]:
+def _paths(definition: Mapping[str, Any], grant: Grant) -> dict[str, str]:
     """Return where the entry says that the parts of its token answers stand."""
     paths: dict[str, str] = {}
-    for request in ("token_exchange", "token_refresh"):
+    for request in _DEPARTURES[grant]:
         departures = definition.get(request)
         response = departures.get("response") if isinstance(departures, Mapping) else None
         if isinstance(response, Mapping):
@@ -233,15 +224,8 @@ def _within(payload: dict[str, Any], root: str | None) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else payload
 
 
-def _is_token(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+def _token(value: Any) -> str | None:
+    """Return a token without white space around it; one that came as a number as its digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return value.strip() or None if isinstance(value, str) else None

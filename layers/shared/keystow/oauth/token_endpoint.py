@@ -144,7 +144,7 @@ def refresh(
     url = token_request.url_of(template, provider, connection_config)
     request = TokenRequest(url, params, departures, secrets, {**values, **tokens})
     keep = access_token if departures.get("keeps_access_token") else None
-    return _tokens(egress, provider, client, request, now=now, keep=keep)
+    return _tokens(egress, provider, client, request, now=now, grant="refresh", keep=keep)
 
 
 def client_credentials(
@@ -193,7 +193,7 @@ def client_credentials(
     request = TokenRequest(url, params, {}, secrets, values)
     answer, payload = token_request.send(egress, provider, client, proof, request)
     if payload is not None and token_request.succeeded(provider, answer, payload):
-        found = token_answer.client_credentials_token_set(definition, payload, now, _CC_LIFE)
+        found = token_answer.token_set(definition, payload, now, "client_credentials", _CC_LIFE)
         if found is not None:
             return found
     raise token_request.refused(provider, answer, payload, secrets, now)
@@ -206,6 +206,7 @@ def _tokens(
     request: TokenRequest,
     *,
     now: float,
+    grant: token_answer.Grant = "exchange",
     keep: Secret[str] | None = None,
 ) -> TokenSet:
     proof = token_request.proof_for(provider, client, request.departures, request.values)
@@ -214,7 +215,7 @@ def _tokens(
         readable = payload
         if keep is not None and not payload.get("access_token"):
             readable = {**payload, "access_token": keep.reveal()}
-        found = token_answer.token_set(provider.definition, readable, now)
+        found = token_answer.token_set(provider.definition, readable, now, grant)
         if found is not None:
             return found
     raise token_request.refused(provider, answer, payload, request.secrets, now)

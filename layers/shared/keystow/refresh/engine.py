@@ -182,6 +182,8 @@ class _Attempt:
     def _settle(self, result: commit.Result, renewed: Renewed) -> Outcome:
         match result.state:
             case "stored" | "queued":
+                if renewed.remark:
+                    self._note("warn", renewed.remark)
                 return Outcome("refreshed", result.secret)
             case "overtaken":
                 return Outcome("changed", result.secret)  # a newer one is stored; ours is parked
