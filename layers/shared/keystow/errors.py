@@ -24,8 +24,10 @@ and a test fails when one is missing there.
 405  method_not_allowed is not used: an unknown method of a known path is ``not_found``
 409  what collides
      conflict · provider_in_use · multiple_webhook_signing_keys · webhook_endpoint_off
+     connect_session_used
 413  request_too_large
 415  invalid_content_type
+429  too_many_request (a quota of a session or an end user; Retry-After says when there is more)
 500  generic_error_support (a fault of ours; its payload is the id under which it was logged)
 503  what passes by itself
      refresh_in_progress · temporarily_unavailable
@@ -88,9 +90,12 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "provider_in_use": (409,),
     "multiple_webhook_signing_keys": (409,),
     "webhook_endpoint_off": (409,),
+    "connect_session_used": (409,),
     # what is too large or of the wrong kind
     "request_too_large": (413,),
     "invalid_content_type": (415,),
+    # what is too much
+    "too_many_request": (429,),
     # what is our own fault, or passes by itself
     "generic_error_support": (500,),
     "refresh_in_progress": (503,),

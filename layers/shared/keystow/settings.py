@@ -35,6 +35,12 @@ class Settings(Value):
     public_url: str = ""
     environment_names: str = "dev,prod"
     log_level: str = "INFO"
+    attempts_per_session: int = 30
+    attempts_per_end_user: int = 60
+    connections_per_session: int = 20
+    connections_per_end_user: int = 50
+    slow_verifications_per_session: int = 3
+    slow_verifications_per_end_user: int = 6
     loopback_allowed: bool = False
 
 
@@ -42,10 +48,10 @@ def load(variables: Mapping[str, str] | None = None) -> Settings:
     """Return the settings found in environment variables named ``KEYSTOW_<FIELD>``.
 
     Raises:
-        ValueError: a switch holds something other than 0, 1, true or false.
+        ValueError: a switch holds something other than 0, 1, true or false, or a number is none.
     """
     source = os.environ if variables is None else variables
-    found: dict[str, str | bool] = {}
+    found: dict[str, str | int] = {}
     for name in Settings.names():
         value = source.get(PREFIX + name.upper())
         if value is None:
@@ -55,6 +61,10 @@ def load(variables: Mapping[str, str] | None = None) -> Settings:
             if lowered not in {"", "0", "1", "true", "false"}:
                 raise ValueError(f"{PREFIX}{name.upper()} must be 0 or 1")
             found[name] = lowered in {"1", "true"}
+        elif isinstance(getattr(Settings, name), int):
+            if not (value.strip().isascii() and value.strip().isdecimal()):
+                raise ValueError(f"{PREFIX}{name.upper()} must be a number, 0 or more")
+            found[name] = int(value)
         else:
             found[name] = value.strip()
     return Settings(**found)  # type: ignore[arg-type]

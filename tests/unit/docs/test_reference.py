@@ -123,7 +123,7 @@ def test_every_setting_is_documented_with_its_variable_and_default():
     expected = {}
     for name in Settings.names():
         value = getattr(Settings, name)
-        default = {True: "1", False: "0"}.get(value, value)
+        default = str(int(value)) if isinstance(value, int) else value
         expected[PREFIX + name.upper()] = [default] if default else []
     assert documented == expected
 

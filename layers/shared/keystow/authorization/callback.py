@@ -31,6 +31,7 @@ from keystow.records.attempt import Attempt
 from keystow.records.connection import Sealed
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
+from keystow.sessions import quotas
 from keystow.store import (
     ConditionFailed,
     Exists,
@@ -143,6 +144,11 @@ def _check(
 def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
     secrets = attempt.secrets(ctx.vault)
     _claim(ctx, attempt)
+    with quotas.connection(ctx, attempt.session, new=attempt.identity is None):
+        return _connect(ctx, attempt, secrets, query)
+
+
+def _connect(ctx: Context, attempt: Attempt, secrets: AttemptSecrets, query: dict[str, Any]) -> str:
     integration = integrations.by_id(ctx, attempt.environment, attempt.integration)
     provider = providers.find(ctx, attempt.environment, attempt.provider)
     if integration is None:

@@ -15,6 +15,7 @@ from keystow.oauth import state as states
 from keystow.records.attempt import Attempt, AttemptSecrets, seal
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
+from keystow.sessions import quotas
 from keystow.store import Put
 from keystow.store.operations import NEW
 from keystow.text import trimmed
@@ -58,7 +59,8 @@ def start(
 
     Raises:
         AuthorizationFailed: told to the popup and its opener.
-        ApiError: 400 ``integration_not_allowed``, ``invalid_connection``, ``invalid_query_params``.
+        ApiError: 400 ``integration_not_allowed``, ``invalid_connection``, ``invalid_query_params``;
+            429 and 409 of :func:`keystow.sessions.quotas.attempt`.
     """
     refuse_connection_id(query)
     integration = integrations.by_unique_key(ctx, session.environment, unique_key, fresh=True)
@@ -68,6 +70,7 @@ def start(
     if provider is None:
         raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
     scope = open_scope(ctx, session, integration, provider)
+    quotas.attempt(ctx, session)
     if provider.auth_mode != "OAUTH2" or provider.definition.get("installation") == "outbound":
         raise AuthorizationFailed(
             "auth_mode_err", f"{provider.auth_mode} is not authorized in a popup"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keystow.activity import log as activity
@@ -21,6 +22,7 @@ from keystow.modes.verification import verify
 from keystow.oauth.errors import TokenError
 from keystow.records.connection import Sealed
 from keystow.secret import Secret
+from keystow.sessions import quotas
 from keystow.text import trimmed
 from keystow.validation import (
     CLIENT_ID_MAX,
@@ -90,7 +92,8 @@ def submit(
         ``{"connectionId", "providerConfigKey"}``.
 
     Raises:
-        ApiError: in the order of contract 4; 400 ``connection_test_failed``.
+        ApiError: in the order of contract 4; 400 ``connection_test_failed``; 429 and 409 of
+            :mod:`keystow.sessions.quotas`.
     """
     started = ctx.clock.now()
     refuse_connection_id(query)
@@ -98,6 +101,17 @@ def submit(
     scope = open_scope(ctx, session, integration, provider)
     config = connection_config(query, scope)
     check_inputs(scope, config)
+    quotas.attempt(ctx, session)
+    exchange = nullcontext() if mode == "NONE" else quotas.verification(ctx, session)
+    with quotas.connection(ctx, session, new=scope.identity is None), exchange:
+        _connect(ctx, scope, mode, Sealed(credentials, Secret(config)), started)
+    if mode == "OAUTH2_CC":
+        return {"providerConfigKey": unique_key, "connectionId": scope.connection_id}
+    return {"connectionId": scope.connection_id, "providerConfigKey": unique_key}
+
+
+def _connect(ctx: Context, scope: Scope, mode: AuthMode, typed: Sealed, started: float) -> None:
+    session, integration, provider = scope.session, scope.integration, scope.provider
     log = activity.begin(
         ctx,
         session.environment,
@@ -105,12 +119,11 @@ def submit(
         "create_connection",
         operation=session.operation_id,
         connection_id=scope.connection_id,
-        integration_key=unique_key,
+        integration_key=integration.unique_key,
         provider=provider.id,
     )
-    sealed = Sealed(credentials, Secret(config))
     try:
-        sealed = _tested(ctx, scope, mode, sealed)
+        sealed = _tested(ctx, scope, mode, typed)
     except ApiError as error:
         # A mistyped key is between the end user and the form: no event tells of it.
         _failed(ctx, scope, log, error)
@@ -149,9 +162,6 @@ def submit(
             "info", "The connection was made", {"auth": AUTH_TYPES[mode], "as": saved.operation}
         ),
     )
-    if mode == "OAUTH2_CC":
-        return {"providerConfigKey": unique_key, "connectionId": scope.connection_id}
-    return {"connectionId": scope.connection_id, "providerConfigKey": unique_key}
 
 
 def _integration(

@@ -34,6 +34,7 @@ class ConnectSession(Value):
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
     webhook_url_override: str | None = None
     reconnect: tuple[str, str, str] | None = None  # integration id, connection id, identity
+    single_use: bool = False
 
     @property
     def key(self) -> Key:
@@ -57,6 +58,7 @@ class ConnectSession(Value):
                     "webhook_url_override": self.webhook_url_override,
                     "organization_name": self.organization_name,
                     "reconnect": self.reconnect,
+                    "single_use": self.single_use,
                 }
             ),
         }
@@ -86,4 +88,5 @@ class ConnectSession(Value):
             overrides=details["overrides"],
             webhook_url_override=details["webhook_url_override"],
             reconnect=None if reconnect is None else tuple(reconnect),
+            single_use=details.get("single_use", False),
         )

@@ -58,6 +58,7 @@ class SessionBody(Body):
     overrides: dict[str, IntegrationOverrides] | None = None
     webhook_url_override: WebhookUrl | None = None
     tags: Tags | None = None
+    single_use: bool = False
 
 
 class ReconnectBody(Body):
@@ -71,6 +72,7 @@ class ReconnectBody(Body):
     overrides: dict[str, IntegrationOverrides] | None = None
     webhook_url_override: WebhookUrl | None = None
     tags: Tags | None = None
+    single_use: bool = False
 
 
 RECENT_SECONDS = 2 * 3600

@@ -150,6 +150,7 @@ def _create(
         },
         webhook_url_override=webhook or None,
         reconnect=reconnect,
+        single_use=body.single_use,
     )
     ctx.store.put(Put(session.key, item_of(session, token, ctx.random)))
     activity.begin(

@@ -187,6 +187,16 @@ def connect_session(token_hash: str) -> Key:
     return Key(SESSIONS, f"session#{token_hash}", "session")
 
 
+def session_quota(token_hash: str, kind: str) -> Key:
+    """Return the key of what a connect session has had of a quota."""
+    return Key(SESSIONS, f"session#{token_hash}", f"quota#{kind}")
+
+
+def end_user_quota(environment: str, name: str, kind: str) -> Key:
+    """Return the key of what an end user (by the hash of the id) has had of a quota."""
+    return Key(SESSIONS, f"end_user#{environment}#{name}", f"quota#{kind}")
+
+
 def oauth_state(state_hash: str) -> Key:
     """Return the key of an authorization attempt."""
     return Key(SESSIONS, f"state#{state_hash}", "state")
