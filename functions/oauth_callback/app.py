@@ -19,7 +19,8 @@ def callback(ctx: Context, request: Request) -> Response:
     secure = request.base_url.startswith("https://")
     ended = finish(ctx, request.query, request.cookies, secure=secure)
     if ended.succeeded:
-        return Response(200, pages.success_page(), pages.headers())
+        page = pages.success_page(pending=ended.pending)
+        return Response(200, page, pages.headers())
     page = pages.error_page(
         ended.description, ended.error_type or "unknown_err", provider_errors(request.query)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keystow import context
+from keystow.connections import pending
 from keystow.log import logger
 from keystow.refresh import worker
 
@@ -18,6 +19,7 @@ def handler(event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
     records = event["Records"]
     left = lambda_context.get_remaining_time_in_millis() / 1000 if lambda_context else 60.0
     until = ctx.clock.now() + left - EXCHANGE_SECONDS
-    failed = worker.handle(ctx, [(each["messageId"], each["body"]) for each in records], until)
+    bodies = [(each["messageId"], each["body"]) for each in records]
+    failed = worker.handle(ctx, bodies, until, pending.expire)
     logger.info("refreshed", extra={"messages": len(records), "again": len(failed)})
     return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}

@@ -40,6 +40,7 @@ class Scenario:
             self.typed,
             self.popup,
             self.connections,
+            self.confirmations,
             self.refreshes,
             self.checks,
             self.sockets,
@@ -247,6 +248,36 @@ class Scenario:
         self.ok("POST", f"/connection/c1/metadata?provider_config_key={ROT}", {"b": 2})
         self.refused("GET", f"/connections/never?provider_config_key={ROT}")
         self.ok("DELETE", place)
+
+    def confirmations(self) -> None:
+        """What waits for confirmation is confirmed, taken back, and not confirmed in time."""
+        clock, day = self.running.clock, 86_400
+        for _under_a_new_data_key_and_under_one_that_is_there in range(2):
+            clock.set((clock.now() // day + 1) * day - 60)
+            path = f"/connections/{self.pending(KEY)}/confirm?provider_config_key={KEY}"
+            clock.advance(120)
+            assert self.app.post(path).status == 200
+            path = f"/connections/{self.pending(KEY)}/confirm?provider_config_key={KEY}"
+            assert self.app.post(path).status == 200
+            self.refused("POST", path)
+        self.ok("DELETE", f"/connections/{self.pending(ROT)}?provider_config_key={ROT}")
+        self.pending(ROT)
+        self.running.clock.advance(16 * 60)
+        self.by_queue("")
+
+    def pending(self, integration: str) -> str:
+        """Connect in a session with ``confirm`` and return the connection id."""
+        token = self.session(confirm=True)
+        if integration == ROT:
+            self.authorized(token)
+            client = self.running.aws.create_client("dynamodb")
+            items = client.scan(TableName=self.running.settings.connections_table)["Items"]
+            (waiting,) = (each for each in items if each["sk"]["S"] == "connection#pending")
+            return str(waiting["pk"]["S"].rpartition("#")[2])
+        path = f"/api-auth/api-key/{integration}?connect_session_token={token}"
+        made = self.app.post(path, {"apiKey": "k" * 20}, key=None)
+        assert made.status == 200, made.body
+        return str(made.json()["connectionId"])
 
     def refreshes(self) -> None:
         """Every way a refresh can go, begun by a reader and begun by the queue."""

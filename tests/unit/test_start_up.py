@@ -59,6 +59,7 @@ NEVER_WHEN_READING = NEVER | {
 }
 # Bodies are checked with pydantic; who takes no body does without.
 TAKES_BODIES = {
+    "confirm_connection",
     "create_session",
     "import_connection",
     "manage_environment",

@@ -24,7 +24,7 @@ and a test fails when one is missing there.
 405  method_not_allowed is not used: an unknown method of a known path is ``not_found``
 409  what collides
      conflict · provider_in_use · multiple_webhook_signing_keys · webhook_endpoint_off
-     connect_session_used
+     connect_session_used · connection_pending
 413  request_too_large
 415  invalid_content_type
 429  too_many_request (a quota of a session or an end user; Retry-After says when there is more)
@@ -91,6 +91,7 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "multiple_webhook_signing_keys": (409,),
     "webhook_endpoint_off": (409,),
     "connect_session_used": (409,),
+    "connection_pending": (409,),
     # what is too large or of the wrong kind
     "request_too_large": (413,),
     "invalid_content_type": (415,),

@@ -62,7 +62,7 @@ CUSTOM = {
 }
 
 
-# Metadata's older path ends in a word that the greedy parameter takes along.
+# Metadata's older path, and a confirmation's, end in a word that the greedy parameter takes along.
 LEGACY_METADATA = {"POST /connection/{connectionId+}", "PATCH /connection/{connectionId+}"}
 
 
@@ -78,6 +78,8 @@ def path_of(route: str, **values: str) -> str:
     _method, path = route.split(" ", 1)
     known = {**VALUES, **values}
     filled = re.sub(r"\{(\w+)\+?\}", lambda found: known[found[1]], path)
+    if route == "POST /connections/{connectionId+}":
+        return f"{filled}/confirm"
     return f"{filled}/metadata" if route in LEGACY_METADATA else filled
 
 
@@ -137,12 +139,12 @@ class World:
         return self.app.call(route.split(maxsplit=1)[0], full, headers=headers, **options)
 
     def state(self) -> dict[str, Any]:
-        """Return what is stored, but for who was here last and what was noted of it."""
+        """Return what is stored, but for who was here last, how often, and what was noted of it."""
         return {
             table: [
                 {name: value for name, value in item.items() if name not in IGNORED}
                 for item in items
-                if not item["pk"].startswith("use#")
+                if not item["pk"].startswith("use#") and not item["sk"].startswith("quota#")
             ]
             for table, items in self.ctx.store.everything().items()
             if table != "activity"

@@ -21,10 +21,12 @@ SCOPE = re.compile(r"\b(?:environment|account):[a-z_]+(?::[a-z_]+)*\b")
 def normal(route: str) -> str:
     """A route as people write it: greedy parameters without the plus.
 
-    Metadata's older path ends in a word that a greedy parameter takes along.
+    Metadata's older path, and a confirmation's, end in a word that a greedy parameter takes along.
     """
     if route in {"POST /connection/{connectionId+}", "PATCH /connection/{connectionId+}"}:
         return route.replace("+}", "}/metadata")
+    if route == "POST /connections/{connectionId+}":
+        return route.replace("+}", "}/confirm")
     return route.replace("+}", "}")
 
 

@@ -16,8 +16,9 @@ from keystow.activity import log as activity
 from keystow.authorization.failure import AuthorizationFailed
 from keystow.authorization.follow_up import post_connection, with_learnt
 from keystow.catalog.interpolate import metadata_from
+from keystow.connections import pending
 from keystow.connections.importing import environment_of
-from keystow.connections.save import KEEP, Draft, Replaces, failed_event, save
+from keystow.connections.save import KEEP, Draft, Replaces, failed_event
 from keystow.errors import ApiError
 from keystow.log import logger
 from keystow.modes.oauth2 import credentials_of, remarks, with_end
@@ -65,6 +66,7 @@ class Ended:
 
     error_type: str | None = None
     description: str = ""
+    pending: bool = False  # the connection waits for confirmation
 
     @property
     def succeeded(self) -> bool:
@@ -109,8 +111,9 @@ def finish(
             "unknown_err", "What was kept for this authorization cannot be opened", event="unknown"
         )
         return _tell_failure(ctx, attempt, told)
-    _push(ctx, attempt, sockets.success(attempt.unique_key, connection_id))
-    return Ended()
+    waits = attempt.session.confirm
+    _push(ctx, attempt, sockets.success(attempt.unique_key, connection_id, pending=waits))
+    return Ended(pending=waits)
 
 
 def _attempt(ctx: Context, query: dict[str, Any]) -> Attempt:
@@ -134,7 +137,9 @@ def _check(
     now = int(ctx.clock.now() * 1000)
     if attempt.used_at is not None:
         if attempt.outcome is not None and now - attempt.used_at < TOMBSTONE_SECONDS * 1000:
-            return Ended(attempt.outcome["error_type"], attempt.outcome["description"])
+            outcome = attempt.outcome
+            waits = bool(outcome.get("pending"))
+            return Ended(outcome["error_type"], outcome["description"], pending=waits)
         raise AuthorizationFailed("state_err", "This authorization has been used already")
     if attempt.expires_at <= now:
         raise AuthorizationFailed("state_err", "This authorization took too long; start again")
@@ -178,7 +183,7 @@ def _connect(ctx: Context, attempt: Attempt, secrets: AttemptSecrets, query: dic
         Sealed(credentials, Secret(config)),
         until=ctx.clock.now() + FOLLOW_UP_SECONDS,
     )
-    saved = save(
+    message = pending.store(
         ctx,
         Draft(
             environment=environment_of(ctx, attempt.environment),
@@ -193,18 +198,17 @@ def _connect(ctx: Context, attempt: Attempt, secrets: AttemptSecrets, query: dic
             by_session=True,
             replaces=attempt.identity or Replaces.NOTHING,
         ),
+        waits=attempt.session.confirm,
+        given=secrets.connection_config.reveal(),
+        details={"granted": _granted(attempt, tokens)},
     )
-    _remember(ctx, attempt, Ended())
+    _remember(ctx, attempt, Ended(pending=attempt.session.confirm))
     activity.finish(
         ctx,
         attempt.environment,
         attempt.operation_id,
         "success",
-        activity.Message(
-            "info",
-            "The connection was made",
-            {"as": saved.operation, "granted": _granted(attempt, tokens)},
-        ),
+        message,
         *(activity.Message("warn", each) for each in remarks(provider, tokens, remark)),
         connection_id=attempt.connection_id,
     )
@@ -326,7 +330,11 @@ def _granted(attempt: Attempt, tokens: TokenSet) -> str:
 
 def _remember(ctx: Context, attempt: Attempt, ended: Ended) -> None:
     """Keep the outcome for five minutes, so that a reloaded callback shows it again."""
-    outcome = {"error_type": ended.error_type, "description": ended.description}
+    outcome = {
+        "error_type": ended.error_type,
+        "description": ended.description,
+        "pending": ended.pending,
+    }
     try:
         ctx.store.update(Update(attempt.key, set={"outcome": outcome}, condition=Exists("used_at")))
     except ConditionFailed:

@@ -70,7 +70,6 @@ def start(
     if provider is None:
         raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
     scope = open_scope(ctx, session, integration, provider)
-    quotas.attempt(ctx, session)
     if provider.auth_mode != "OAUTH2" or provider.definition.get("installation") == "outbound":
         raise AuthorizationFailed(
             "auth_mode_err", f"{provider.auth_mode} is not authorized in a popup"
@@ -110,6 +109,7 @@ def start(
             "url_param_err", "What was typed in does not make an address of this provider"
         ) from None
 
+    quotas.attempt(ctx, session)
     now = ctx.clock.now()
     secrets = AttemptSecrets(verifier, Secret(config), Secret(override))
     socket = query.get("ws_client_id")

@@ -16,7 +16,8 @@ from keystow.authorization.scope import (
     refuse_connection_id,
 )
 from keystow.catalog.interpolate import metadata_from
-from keystow.connections.save import KEEP, Draft, Replaces, save
+from keystow.connections import pending
+from keystow.connections.save import KEEP, Draft, Replaces
 from keystow.errors import ApiError
 from keystow.modes.verification import verify
 from keystow.oauth.errors import TokenError
@@ -77,7 +78,7 @@ def submit(
     mode: AuthMode,
     credentials: Secret[dict[str, Any]],
     query: dict[str, Any],
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Make a connection of what was typed in.
 
     Args:
@@ -89,7 +90,7 @@ def submit(
         query: parsed query string.
 
     Returns:
-        ``{"connectionId", "providerConfigKey"}``.
+        ``{"connectionId", "providerConfigKey"}``, and ``isPending`` when it waits for confirmation.
 
     Raises:
         ApiError: in the order of contract 4; 400 ``connection_test_failed``; 429 and 409 of
@@ -105,9 +106,10 @@ def submit(
     exchange = nullcontext() if mode == "NONE" else quotas.verification(ctx, session)
     with quotas.connection(ctx, session, new=scope.identity is None), exchange:
         _connect(ctx, scope, mode, Sealed(credentials, Secret(config)), started)
+    waiting = {"isPending": True} if session.confirm else {}
     if mode == "OAUTH2_CC":
-        return {"providerConfigKey": unique_key, "connectionId": scope.connection_id}
-    return {"connectionId": scope.connection_id, "providerConfigKey": unique_key}
+        return {"providerConfigKey": unique_key, "connectionId": scope.connection_id, **waiting}
+    return {"connectionId": scope.connection_id, "providerConfigKey": unique_key, **waiting}
 
 
 def _connect(ctx: Context, scope: Scope, mode: AuthMode, typed: Sealed, started: float) -> None:
@@ -136,7 +138,7 @@ def _connect(ctx: Context, scope: Scope, mode: AuthMode, typed: Sealed, started:
         sealed,
         until=started + FOLLOW_UP_UNTIL_SECONDS,
     )
-    saved = save(
+    message = pending.store(
         ctx,
         Draft(
             environment=scope.environment,
@@ -152,16 +154,11 @@ def _connect(ctx: Context, scope: Scope, mode: AuthMode, typed: Sealed, started:
             by_session=True,
             replaces=scope.identity or Replaces.NOTHING,
         ),
+        waits=session.confirm,
+        given=typed.connection_config.reveal(),
+        details={"auth": AUTH_TYPES[mode]},
     )
-    activity.finish(
-        ctx,
-        session.environment,
-        log,
-        "success",
-        activity.Message(
-            "info", "The connection was made", {"auth": AUTH_TYPES[mode], "as": saved.operation}
-        ),
-    )
+    activity.finish(ctx, session.environment, log, "success", message)
 
 
 def _integration(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keystow.activity import log as activity
+from keystow.connections import pending
 from keystow.connections.save import ATTEMPTS
 from keystow.errors import ApiError
 from keystow.log import logger
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def delete(ctx: Context, environment: str, provider_config_key: str, connection_id: str) -> None:
-    """Delete a connection and revoke its credential at the provider.
+    """Delete a connection and revoke its credential at the provider, and what waits under its id.
 
     What the provider does is recorded in the activity log and never stops the deletion. A refresh
     that is under way finds the connection gone and cannot store anything.
@@ -34,9 +35,11 @@ def delete(ctx: Context, environment: str, provider_config_key: str, connection_
     if integration is None:
         raise ApiError("unknown_connection")
     secret = _remove(ctx, integration, connection_id)
-    if secret is None:
+    withdrawn = pending.withdraw(ctx, integration, connection_id)
+    if secret is None and not withdrawn:
         raise ApiError("unknown_connection")
-    _revoke(ctx, integration, secret)
+    if secret is not None:
+        _revoke(ctx, integration, secret)
 
 
 def _remove(ctx: Context, integration: Integration, connection_id: str) -> StoredSecret | None:

@@ -76,6 +76,12 @@ def _load(
     page = ctx.store.query(tables.CONNECTIONS, pk, prefix=tables.CONNECTION)
     items = {item["sk"]: item for item in page.items}
     if tables.CONNECTION not in items or tables.CONNECTION_SECRET not in items:
+        waiting = items.get(tables.CONNECTION_PENDING)
+        if waiting is not None and waiting["until"] > ctx.clock.now() * 1000:
+            raise ApiError(
+                "connection_pending",
+                "The connection waits for confirmation: POST /connections/{connection_id}/confirm",
+            )
         return None
     return (
         Connection.from_item(items[tables.CONNECTION]),

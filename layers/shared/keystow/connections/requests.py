@@ -170,6 +170,12 @@ class PatchBody(Body):
     webhook_url_override: WebhookUrl | None = None
 
 
+class ConfirmBody(Body):
+    """``POST /connections/{connectionId}/confirm``; a body need not be sent."""
+
+    pending_id: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+
+
 def _ids(value: Any) -> list[str]:
     from pydantic import TypeAdapter, ValidationError
 

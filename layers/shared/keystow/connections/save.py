@@ -23,7 +23,7 @@ from keystow.modes.verification import can_check, checked_host
 from keystow.records.connection import NO_ENVELOPE, Connection, EndUser, Sealed, StoredSecret
 from keystow.refresh.due import next_check, next_due, shard_of
 from keystow.registry import integrations
-from keystow.store import All, ConditionFailed, Equals, Put, tables
+from keystow.store import All, ConditionFailed, Delete, Equals, Put, tables
 from keystow.store.operations import NEW
 
 if TYPE_CHECKING:
@@ -87,12 +87,18 @@ class Saved:
     operation: str  # creation | override
 
 
-def save(ctx: Context, draft: Draft) -> Saved:
+def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
     """Store a connection.
 
+    Args:
+        ctx: store, vault and queues.
+        draft: what it shall be.
+        instead_of: what is removed in the same transaction, under its condition.
+
     Raises:
-        ApiError: 400 ``invalid_connection`` when the connection of a reconnect is gone, or another
-            one stands in its place.
+        ApiError: 404 ``not_found`` when ``instead_of`` is not there any more; 400
+            ``invalid_connection`` when the connection of a reconnect is gone, or another one
+            stands in its place.
         StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
     """
     for attempt in range(ATTEMPTS):
@@ -100,15 +106,19 @@ def save(ctx: Context, draft: Draft) -> Saved:
         _require_replaceable(draft, existing)
         made = _made(ctx, draft, existing)
         planned = outbox.plan(ctx, _event(draft, made))
+        removed = [] if instead_of is None else [instead_of]
         same_connection, same_secret = _unchanged(existing)
         writes: list[Operation] = [
             Put(made.connection.key, made.connection.as_item(), same_connection),
             Put(made.secret.key, made.secret.as_item(), same_secret),
+            *removed,
             *(planned.writes if planned else ()),
         ]
         try:
             ctx.store.transact(writes, token=ids.uuid4(ctx.random))
-        except ConditionFailed:
+        except ConditionFailed as failed:
+            if instead_of is not None and writes.index(instead_of) in failed.failed:
+                raise ApiError("not_found", "Nothing waits under this id any more") from None
             # Made, changed or deleted by somebody else in this moment: look again, not in step.
             ctx.clock.sleep(PAUSE_SECONDS * attempt * ctx.random.bytes(1)[0] / 255)
             continue
@@ -257,6 +267,25 @@ def sealed_secret(
         host=host,
     )
     return secret.resealed(ctx.vault, draft.sealed)
+
+
+def event_of_pending(
+    draft: Draft, operation: outbox.OperationName, pending: dict[str, str]
+) -> outbox.AuthEvent:
+    """Return the event of a draft that waits for confirmation; ``pending`` says of which kind."""
+    return outbox.AuthEvent(
+        environment=draft.environment,
+        provider=draft.provider.id,
+        auth_mode=draft.provider.auth_mode,
+        provider_config_key=draft.integration.unique_key,
+        connection_id=draft.connection_id,
+        operation=operation,
+        success=True,
+        end_user=_kept(draft.end_user, None),
+        tags=_kept(draft.tags, {}),
+        webhook_url_override=_kept(draft.webhook_url_override, None),
+        pending=pending,
+    )
 
 
 def _event(draft: Draft, made: Saved) -> outbox.AuthEvent:

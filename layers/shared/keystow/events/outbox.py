@@ -50,6 +50,7 @@ class AuthEvent:
         tags: of the connection.
         webhook_url_override: of the session or connection; replaces primary, drops secondary.
         log_id: the activity operation that tells more.
+        pending: of what waits for the backend's confirmation: which, until when, whose account.
     """
 
     environment: Environment
@@ -64,6 +65,7 @@ class AuthEvent:
     tags: dict[str, str] | None = None
     webhook_url_override: str | None = None
     log_id: str | None = None
+    pending: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _targets(event: AuthEvent) -> list[tuple[str, str]]:
         "override": True,
         "refresh": settings.on_auth_refresh_error,
     }
-    if not wanted[event.operation]:
+    if not wanted[event.operation] and event.pending is None:
         return []
     if event.webhook_url_override:
         return [("override", event.webhook_url_override)]

@@ -53,6 +53,8 @@ def auth_event(event: AuthEvent) -> str:
     failed_creation = event.operation == "creation" and not event.success
     if event.tags is not None and not failed_creation:
         body["tags"] = event.tags
+    if event.pending is not None:
+        body["pending"] = event.pending
     return stringify(body)
 
 

@@ -25,6 +25,18 @@ def connection_id(request: Request, name: str = "connectionId") -> str:
     return _checked(value, CONNECTION_ID, "invalid_uri_params", name)
 
 
+def connection_id_before(request: Request, last: str) -> str:
+    """Return the connection id of a path that ends in another word.
+
+    Raises:
+        ApiError: 400 ``invalid_uri_params``; 404 ``not_found`` when it ends otherwise.
+    """
+    value, _, found = request.path_params.get("connectionId", "").rpartition("/")
+    if found != last:
+        raise ApiError("not_found", "There is no such route")
+    return _checked(value, CONNECTION_ID, "invalid_uri_params", "connectionId")
+
+
 def unique_key(request: Request, name: str) -> str:
     """Return an integration's unique key of the path. Raises 400 ``invalid_uri_params``."""
     value = request.path_params.get(name, "")

@@ -124,8 +124,20 @@ _PAGE: Final = """<!doctype html>
 """
 
 
-def success_page() -> str:
-    """Return the page for a connection that was made; it closes itself after half a second."""
+def success_page(*, pending: bool = False) -> str:
+    """Return the page for a connection that was made; it closes itself after half a second.
+
+    ``pending``: it waits for whoever asked for it to confirm it.
+    """
+    if pending:
+        return _render(
+            title="Almost connected",
+            reason="Whoever asked you to connect has to confirm it now.",
+            code="",
+            hint="You can close this window. If it is not confirmed within 15 minutes, "
+            "the access is withdrawn.",
+            error=None,
+        )
     return _render(
         title="Connected",
         reason="",

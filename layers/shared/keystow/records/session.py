@@ -35,6 +35,7 @@ class ConnectSession(Value):
     webhook_url_override: str | None = None
     reconnect: tuple[str, str, str] | None = None  # integration id, connection id, identity
     single_use: bool = False
+    confirm: bool = False
 
     @property
     def key(self) -> Key:
@@ -59,6 +60,7 @@ class ConnectSession(Value):
                     "organization_name": self.organization_name,
                     "reconnect": self.reconnect,
                     "single_use": self.single_use,
+                    "confirm": self.confirm,
                 }
             ),
         }
@@ -89,4 +91,5 @@ class ConnectSession(Value):
             webhook_url_override=details["webhook_url_override"],
             reconnect=None if reconnect is None else tuple(reconnect),
             single_use=details.get("single_use", False),
+            confirm=details.get("confirm", False),
         )

@@ -47,6 +47,7 @@ class _Batch(Value):
     host: str
     delay: int
     rows: tuple[Item, ...]
+    pending: bool  # not confirmed in time, instead of to be refreshed
 
 
 def sweep(ctx: Context, until: float = float("inf")) -> int:
@@ -106,18 +107,20 @@ def _in_turn(rows: list[Item], now: int) -> Iterator[_Batch]:
 
     Who has much that is due does not keep the others waiting; of one, what is due first goes first.
     """
-    of_one: dict[tuple[str, str], dict[int, list[Item]]] = defaultdict(lambda: defaultdict(list))
+    of_one: dict[tuple[str, str, bool], dict[int, list[Item]]]
+    of_one = defaultdict(lambda: defaultdict(list))
     for row in rows:
         environment, _, _ = split_connection_pk(row["pk"])
         delay = max(0, (row["due_at"] - now) // 1000) // _STEP_SECONDS * _STEP_SECONDS
-        of_one[environment, row.get("host", "")][delay].append(row)
+        pending = row["sk"] == tables.CONNECTION_PENDING
+        of_one[environment, row.get("host", ""), pending][delay].append(row)
     queues = [
         [
-            _Batch(environment, host, delay, tuple(found[first : first + BATCH]))
+            _Batch(environment, host, delay, tuple(found[first : first + BATCH]), pending)
             for delay, found in sorted(by_delay.items())
             for first in range(0, len(found), BATCH)
         ]
-        for (environment, host), by_delay in of_one.items()
+        for (environment, host, pending), by_delay in of_one.items()
     ]
     return (each for each in chain.from_iterable(zip_longest(*queues)) if each is not None)
 
@@ -142,10 +145,9 @@ def _send(ctx: Context, batch: _Batch, rows: list[Item]) -> int:
     if not rows:
         return 0
     part = [{"pk": row["pk"], "generation": row["generation"]} for row in rows]
+    kind = "expire" if batch.pending else "refresh"
     try:
-        ctx.queues.send_refresh(
-            {"refresh": part}, batch.delay, group_of(batch.environment, batch.host)
-        )
+        ctx.queues.send_refresh({kind: part}, batch.delay, group_of(batch.environment, batch.host))
     except QueueUnavailable:
         logger.warning("refreshes not queued", extra={"count": len(part)})
         return 0

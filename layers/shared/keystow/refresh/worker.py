@@ -23,7 +23,7 @@ from keystow.store.operations import Key
 from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from keystow.context import Context
 
@@ -39,7 +39,10 @@ class Postponed(Exception):  # noqa: N818 - an outcome, not a fault
 
 
 def handle(
-    ctx: Context, bodies: Sequence[tuple[str, str]], until: float = float("inf")
+    ctx: Context,
+    bodies: Sequence[tuple[str, str]],
+    until: float = float("inf"),
+    expire: Callable[[Context, str, str], None] | None = None,
 ) -> list[str]:
     """Work through messages of the queue, up to 100 token requests at once.
 
@@ -48,6 +51,7 @@ def handle(
         bodies: (message id, body) of each.
         until: epoch seconds after which no further request is begun: a worker that is stopped in
             the middle of one could lose a rotated token.
+        expire: erases what was not confirmed in time, by its partition and id.
 
     Returns:
         The ids of the messages that must come again.
@@ -62,6 +66,11 @@ def handle(
                 body = json.loads(text)
                 if "commit" in body:
                     jobs.append((message_id, pool.submit(_commit, ctx, body["commit"])))
+                elif "expire" in body and expire is not None:
+                    jobs += [
+                        (message_id, pool.submit(_expire, ctx, entry, until, expire))
+                        for entry in body["expire"]
+                    ]
                 else:
                     jobs += [
                         (message_id, pool.submit(_refresh, ctx, entry, until))
@@ -100,6 +109,20 @@ def _refresh(ctx: Context, entry: dict[str, str], until: float) -> None:
         took = ctx.clock.now() - began if asked else None
     finally:
         ctx.slow_hosts.ended(secret.environment, host, took)
+
+
+def _expire(
+    ctx: Context,
+    entry: dict[str, str],
+    until: float,
+    expire: Callable[[Context, str, str], None],
+) -> None:
+    if ctx.clock.now() >= until:
+        raise Postponed
+    try:
+        expire(ctx, entry["pk"], entry["generation"])
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable) as error:
+        raise Postponed from error
 
 
 def _ask(ctx: Context, secret: StoredSecret, until: float) -> bool:

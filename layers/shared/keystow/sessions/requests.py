@@ -59,6 +59,7 @@ class SessionBody(Body):
     webhook_url_override: WebhookUrl | None = None
     tags: Tags | None = None
     single_use: bool = False
+    confirm: bool = False
 
 
 class ReconnectBody(Body):
@@ -73,6 +74,7 @@ class ReconnectBody(Body):
     webhook_url_override: WebhookUrl | None = None
     tags: Tags | None = None
     single_use: bool = False
+    confirm: bool = False
 
 
 RECENT_SECONDS = 2 * 3600

@@ -151,6 +151,7 @@ def _create(
         webhook_url_override=webhook or None,
         reconnect=reconnect,
         single_use=body.single_use,
+        confirm=body.confirm,
     )
     ctx.store.put(Put(session.key, item_of(session, token, ctx.random)))
     activity.begin(

@@ -64,6 +64,8 @@ MOST_SORT_BYTES = 1024
 
 CONNECTION = "connection"
 CONNECTION_SECRET = "connection#secret"  # noqa: S105 - the name of an item
+# What waits for confirmation; it begins like the others, so that a read of them sees it.
+CONNECTION_PENDING = "connection#pending"
 SETTINGS = "settings"
 EVENT = "event"
 
@@ -105,6 +107,12 @@ def connection_secret(environment: str, integration: str, connection_id: str) ->
     """Return the key of a connection's sealed credential."""
     pk = connection_pk(environment, integration, connection_id)
     return Key(CONNECTIONS, pk, CONNECTION_SECRET)
+
+
+def connection_pending(environment: str, integration: str, connection_id: str) -> Key:
+    """Return the key of what becomes a connection once it is confirmed."""
+    pk = connection_pk(environment, integration, connection_id)
+    return Key(CONNECTIONS, pk, CONNECTION_PENDING)
 
 
 def journal(environment: str, integration: str, connection_id: str, entry: str) -> Key:
