@@ -90,8 +90,15 @@ def test_nobody_is_asked_when_no_time_is_left() -> None:
 
 
 def test_nobody_is_asked_about_what_was_told() -> None:
-    for found in (tokens(expires_in=60), tokens({"token_expires_in_ms": 0})):
-        assert ask(replying(), found) == (found, "")
+    told = tokens(expires_in=60)
+    assert ask(replying(), told) == (told, "")
+    endless = tokens({"token_expires_in_ms": 0})
+    assert ask(replying(), endless, introspection=None) == (endless, "")
+
+
+def test_a_token_without_an_end_by_its_entry_is_asked_about_where_the_entry_says_how() -> None:
+    answer = json_answer({"active": True, "exp": int(NOW) + 60})
+    assert ask(replying(answer), tokens({"token_expires_in_ms": 0}))[0].expires_at == NOW + 60
 
 
 def test_the_place_to_ask_may_come_from_the_token_answer() -> None:

@@ -189,11 +189,6 @@ def test_an_entry_may_send_its_secret_as_basic_user_name() -> None:
     assert "client_secret" not in egress.sent[0].form
 
 
-def test_a_flow_of_two_requests_says_that_it_is_not_supported() -> None:
-    entry = provider(token_second_step={"method": "GET", "url": "https://a.example"})
-    assert failure(exchange, entry=entry).code == "unsupported_token_flow"
-
-
 # RFC 6749 §6: the refresh
 
 
@@ -415,3 +410,61 @@ def test_refused_client_credentials_are_a_matter_of_configuration() -> None:
     with pytest.raises(TokenError) as failed:
         client_credentials(replying(json_answer({"error": "invalid_client"}, 401)))
     assert failed.value.kind == "configuration"
+
+
+# The headers of an entry
+
+
+@pytest.mark.parametrize("call", [exchange, refresh])
+def test_an_entry_may_say_who_asks_and_what_it_takes(call) -> None:
+    egress = replying(json_answer(TOKENS))
+    headers = {
+        "user-agent": "web:my-app/1.0 (by /u/${connectionConfig.user})",
+        "accept": "application/vnd.example.v2+json",
+        "x-other": "1",
+        "content-type": "application/x-www-form-urlencoded; charset=UTF-8",
+    }
+    call(egress, provider(token_headers=headers), connection_config={"user": "someone"})
+    assert {name.lower(): value for name, value in egress.sent[0].headers.items()} == {
+        **headers,
+        "user-agent": "web:my-app/1.0 (by /u/someone)",
+    }
+    assert len(egress.sent[0].headers) == len(headers), "no header is sent twice"
+
+
+def test_an_entry_cannot_take_the_clients_proof_away() -> None:
+    egress = replying(json_answer(TOKENS))
+    entry = provider(authorization_method="header", token_headers={"authorization": "x"})
+    exchange(egress, entry)
+    assert egress.sent[0].headers["Authorization"].startswith("Basic ")
+    assert "authorization" not in egress.sent[0].headers
+
+
+def test_a_content_type_that_does_not_fit_the_body_is_not_sent() -> None:
+    egress = replying(json_answer(TOKENS))
+    exchange(egress, provider(token_headers={"content-type": "application/json"}))
+    assert egress.sent[0].headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+def test_a_client_alone_sends_the_headers_of_its_entry() -> None:
+    egress = replying(json_answer(TOKENS))
+    client_credentials(egress, token_headers={"user-agent": "my-app"})
+    assert egress.sent[0].headers["user-agent"] == "my-app"
+
+
+def test_a_refresh_may_have_parameters_and_headers_of_its_own() -> None:
+    egress = replying(json_answer(TOKENS))
+    entry = provider(
+        refresh_token_params={"x": "${connectionConfig.y}"},
+        refresh_token_headers={"x-own": "1"},
+        token_headers={"x-own": "0", "x-all": "2"},
+    )
+    refresh(egress, entry, connection_config={"y": "z"})
+    [sent] = egress.sent
+    assert (sent.form["x"], sent.headers["x-own"], sent.headers["x-all"]) == ("z", "1", "2")
+
+
+def test_an_entry_may_say_by_which_method_tokens_are_asked_for() -> None:
+    egress = replying(json_answer(TOKENS))
+    exchange(egress, provider(token_request_method="GET", body_format="query"))
+    assert (egress.sent[0].method, egress.sent[0].body) == ("GET", None)

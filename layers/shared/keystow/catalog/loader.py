@@ -132,11 +132,6 @@ class Provider:
         return self._text("issuer") or None
 
     @property
-    def par_url(self) -> str | None:
-        """The endpoint of pushed authorization requests (RFC 9126)."""
-        return self._text("par_url") or None
-
-    @property
     def request_url(self) -> str:
         """OAuth 1.0a: where request tokens come from."""
         return self._text("request_url")

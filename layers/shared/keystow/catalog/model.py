@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from keystow.catalog import loader, rules
+from keystow.catalog import honoured, loader, rules
 from keystow.catalog.field_types import (
     AuthMode,
     BodyFormat,
@@ -206,28 +206,12 @@ class TokenRequest(Strict):
     client_secret_param: Text | None = None
     code_param: Text | None = None
     grant_type: Text | None = None
-    scope_in: Literal["body"] | None = None
     omit: list[Text] | None = None
     params: dict[Text, Json] | None = None
     headers: Headers | None = None
     response: ResponsePaths | None = None
-    success_status: list[Annotated[int, Field(ge=200, le=299)]] | None = None
     keeps_access_token: bool | None = None
-    keeps_refresh_token: bool | None = None
     same_as_exchange: bool | None = None
-    repeat_second_step: bool | None = None
-
-
-class SecondStep(Strict):
-    """A second request that swaps the first answer's token for the one that is used."""
-
-    method: Method
-    url: Url
-    query: Params | None = None
-    params: dict[Text, Json] | None = None
-    headers: Headers | None = None
-    response: ResponsePaths | None = None
-    sets: dict[FieldName, Path] | None = None
 
 
 class Success(Strict):
@@ -373,7 +357,6 @@ class ProviderDefinition(Strict):
     # Beyond the contract: what other implementations hide in code, as data.
     issuer: Url | None = None
     issuer_required: bool | None = None  # RFC 9207: the server announces that it always sends iss
-    par_url: Url | None = None
     revocation_url: Url | None = None
     revocation_auth: Literal["body", "basic", "none"] | None = None
     device_authorization_url: Url | None = None
@@ -381,7 +364,6 @@ class ProviderDefinition(Strict):
     use_refresh_url: bool | None = None
     token_exchange: TokenRequest | None = None
     token_refresh: TokenRequest | None = None
-    token_second_step: SecondStep | None = None
     token_success: Success | None = None
     token_error_path: Path | None = None
     introspection: Introspection | None = None
@@ -402,6 +384,7 @@ class ProviderDefinition(Strict):
         rules.check_callback_values(definition)
         rules.check_authorization_params(definition)
         rules.check_hooks(definition)
+        honoured.check_honoured(definition)
         if (info.context or {}).get("builtin"):
             rules.check_built_in(definition)
         return self

@@ -57,8 +57,10 @@ def run_post_connection(caller: Caller, fetch: Send) -> Outcome:
         hook = HOOKS.get(str(plan.get("hook", "")))
         if hook is not None:
             current = _with_config(caller, updates)
-            updates |= hook(_fetch_for(current, fetch), current.connection_config,
-                            plan.get("options", {}))  # fmt: skip
+            learnt = hook(_fetch_for(current, fetch), current.connection_config,
+                          plan.get("options", {}))  # fmt: skip
+            allowed = plan.get("hook_sets", ())
+            updates |= {name: value for name, value in learnt.items() if name in allowed}
     except (_CallFailedError, HookError, CatalogueError) as error:
         return Outcome(updates, removals, str(error))
     except Exception as error:  # noqa: BLE001 (the connection stands whatever a provider sends)

@@ -20,7 +20,7 @@ _RESERVED = frozenset(
     {"redirect_uri", "state", "client_id", "code_challenge", "code_challenge_method", "request_uri"}
 )
 _CONFIG = "connectionConfig."
-_SECRET_URLS = ("token_url", "refresh_url", "revocation_url", "par_url")
+_SECRET_URLS = ("token_url", "refresh_url", "revocation_url")
 # Names that flows put into connection_config themselves (contract 8.3).
 _GIVEN = frozenset({"oauth_scopes", "mcp_server_url"})
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -188,12 +188,12 @@ def check_callback_values(definition: Mapping[str, Any]) -> None:
 
 
 def learnt_names(definition: Mapping[str, Any]) -> set[str]:
-    """The config names that post_connection and a second token step set."""
+    """The config names that post_connection sets."""
     post = definition.get("post_connection", {})
     names = set(post.get("sets", {})) | set(post.get("hook_sets", ()))
     for call in post.get("calls", ()):
         names |= set(call.get("sets", {}))
-    return names | set(definition.get("token_second_step", {}).get("sets", {}))
+    return names
 
 
 def check_authorization_params(definition: Mapping[str, Any]) -> None:

@@ -229,7 +229,11 @@ class _Reading:
         secret = self.secret
         renewed = secret.version > 1
         if needs_refresh_before_read(
-            secret.issued_at, secret.expires_at, self._now(), renewed=renewed
+            secret.issued_at,
+            secret.expires_at,
+            self._now(),
+            renewed=renewed,
+            margin=secret.margin,
         ):
             return False
         if self._refused == self.secret.version and self.secret.failure is not None:

@@ -21,7 +21,7 @@ from keystow.modes import mode_of
 from keystow.modes.base import expiry_of
 from keystow.modes.verification import can_check, checked_host
 from keystow.records.connection import NO_ENVELOPE, Connection, EndUser, Sealed, StoredSecret
-from keystow.refresh.due import next_check, next_due, shard_of
+from keystow.refresh.due import next_check, next_due, read_margin, shard_of
 from keystow.registry import integrations
 from keystow.store import All, ConditionFailed, Delete, Equals, Put, tables
 from keystow.store.operations import NEW
@@ -240,10 +240,12 @@ def sealed_secret(
     refreshable = mode is not None and mode.refreshable(credentials)
     expires_at = expiry_of(credentials)
     due = host = None
+    buffer = 0
     config = draft.sealed.connection_config.reveal()
     checked = not refreshable and can_check(draft.provider, kind)
     if refreshable:
-        due = next_due(now, expires_at, draft.provider.refresh_token_life_days, ctx.random)
+        buffer = draft.provider.token_expiration_buffer
+        due = next_due(now, expires_at, draft.provider.refresh_token_life_days, ctx.random, buffer)
         host = draft.provider.token_host(config)
     elif checked:
         due = next_check(now, ctx.random)
@@ -265,6 +267,7 @@ def sealed_secret(
         due_shard=shard_of(draft.connection_id) if refreshable or checked else None,
         due_at=due,
         host=host,
+        margin=read_margin(buffer),
     )
     return secret.resealed(ctx.vault, draft.sealed)
 

@@ -21,12 +21,14 @@ class Renewed:
     Attributes:
         sealed: what to store.
         expires_at: milliseconds since the epoch; None: never, or nobody knows.
+        again_at: milliseconds since the epoch when to renew it at the latest, though it lives on.
         remark: a sentence for the activity log about what is not as it should be.
     """
 
     sealed: Sealed
     expires_at: int | None
     remark: str = ""
+    again_at: int | None = None
 
 
 class Mode(Protocol):

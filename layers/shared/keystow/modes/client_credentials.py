@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from keystow.clock import iso
 from keystow.modes.base import Mode, Renewed
+from keystow.modes.oauth2 import with_end
 from keystow.records.connection import Sealed
 from keystow.secret import Secret
 
@@ -40,20 +42,28 @@ def request_token(ctx: Context, provider: Provider, sealed: Sealed) -> Renewed:
     """
     from keystow.oauth.authorization import ReservedParameter
     from keystow.oauth.errors import ConfigurationError
-    from keystow.oauth.token_endpoint import OAuthClient, client_credentials
+    from keystow.oauth.token_endpoint import CLIENT_LIFE, OAuthClient, client_credentials
 
     credentials = sealed.credentials.reveal()
     client = OAuthClient(credentials["client_id"], Secret(credentials.get("client_secret") or ""))
+    config = sealed.connection_config.reveal()
+    began = ctx.clock.now()
+    asked = bool(provider.introspection)
     try:
         tokens = client_credentials(
             ctx.egress,
             provider,
             client,
-            connection_config=sealed.connection_config.reveal(),
-            now=ctx.clock.now(),
+            connection_config=config,
+            now=began,
+            default_life=None if asked else CLIENT_LIFE,
         )
     except ReservedParameter as error:
         raise ConfigurationError("reserved_parameter", str(error)) from error
+    if asked:
+        tokens, _ = with_end(ctx, provider, client, tokens, config, began)
+        if tokens.expires_at is None:
+            tokens = dataclasses.replace(tokens, expires_at=began + CLIENT_LIFE)
     found: dict[str, Any] = {**credentials, "token": tokens.access_token.reveal()}
     if tokens.expires_at is not None:
         found["expires_at"] = iso(tokens.expires_at)

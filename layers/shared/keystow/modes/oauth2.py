@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.catalog.interpolate import metadata_from
@@ -34,30 +35,39 @@ class OAuth2:
         self, ctx: Context, provider: Provider, integration: Integration, sealed: Sealed
     ) -> Renewed:
         """Ask for new tokens; an answer without a refresh token keeps the old one (section 6)."""
+        from keystow.modes import dual_tokens
         from keystow.oauth.token_endpoint import refresh
 
         credentials = sealed.credentials.reveal()
         client = client_of(ctx, integration, credentials)
         config = sealed.connection_config.reveal()
         began = ctx.clock.now()
-        tokens = refresh(
-            ctx.egress,
-            provider,
-            client,
-            refresh_token=Secret(credentials["refresh_token"]),
-            connection_config=config,
-            now=began,
-            access_token=Secret(credentials["access_token"]),
-        )
+
+        def ask(refresh_token: Secret[str], access_token: Secret[str]) -> TokenSet:
+            now = ctx.clock.now()
+            return refresh(
+                ctx.egress,
+                provider,
+                client,
+                refresh_token=refresh_token,
+                connection_config=config,
+                now=now,
+                access_token=access_token,
+                deadline=EXCHANGE_SECONDS - (now - began),
+            )
+
+        tokens = ask(Secret(credentials["refresh_token"]), Secret(credentials["access_token"]))
         tokens, remark = with_end(ctx, provider, client, tokens, config, began)
-        renewed = credentials_of(tokens, previous=credentials)
-        told = metadata_from(
-            tokens.raw.reveal(), provider.definition, "refresh_token_response_metadata"
-        )
+        left = EXCHANGE_SECONDS - (ctx.clock.now() - began)
+        second = dual_tokens.renewed(provider, credentials, tokens, ask, left)
+        ends = [each for each in (tokens.expires_at, second.expires_at) if each is not None]
+        tokens = replace(tokens, raw=Secret(second.raw), expires_at=min(ends, default=None))
+        told = metadata_from(second.raw, provider.definition, "refresh_token_response_metadata")
         return Renewed(
-            Sealed(renewed, Secret({**config, **told})),
+            Sealed(credentials_of(tokens, previous=credentials), Secret({**config, **told})),
             None if tokens.expires_at is None else int(tokens.expires_at * 1000),
-            remark,
+            " ".join(each for each in (remark, second.remark) if each),
+            None if second.again_in is None else int((ctx.clock.now() + second.again_in) * 1000),
         )
 
 

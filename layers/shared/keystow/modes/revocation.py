@@ -19,6 +19,7 @@ def revoke(
 
     Never raises for what the provider does: a deletion must not depend on it.
     """
+    from keystow.modes.dual_tokens import second_of
     from keystow.modes.oauth2 import client_of
     from keystow.oauth import revocation
     from keystow.oauth.token_answer import TokenSet
@@ -27,20 +28,28 @@ def revoke(
     credentials = sealed.credentials.reveal()
     if credentials.get("type") != "OAUTH2":
         return revocation.RevocationResult("unsupported", "such credentials cannot be revoked")
-    refresh_token = credentials.get("refresh_token")
-    tokens = TokenSet(
-        access_token=Secret(credentials["access_token"]),
-        refresh_token=Secret(refresh_token) if refresh_token else None,
-        expires_at=None,
-        raw=Secret({}),
-        granted_scopes=None,
-        token_type="bearer",  # noqa: S106 - the kind of a token
-    )
-    return revocation.revoke(
-        ctx.egress,
-        provider,
-        client_of(ctx, integration, credentials),
-        tokens,
-        connection_config=sealed.connection_config.reveal(),
-        now=ctx.clock.now(),
-    )
+    client = client_of(ctx, integration, credentials)
+    result = None
+    for held in (second_of(provider, credentials), credentials):
+        if held is None:
+            continue
+        refresh_token = held.get("refresh_token")
+        tokens = TokenSet(
+            access_token=Secret(held["access_token"]),
+            refresh_token=Secret(refresh_token) if refresh_token else None,
+            expires_at=None,
+            raw=Secret({}),
+            granted_scopes=None,
+            token_type="bearer",  # noqa: S106 - the kind of a token
+        )
+        last = revocation.revoke(
+            ctx.egress,
+            provider,
+            client,
+            tokens,
+            connection_config=sealed.connection_config.reveal(),
+            now=ctx.clock.now(),
+        )
+        result = last if result is None or result.outcome == "done" else result
+    assert result is not None
+    return result

@@ -53,7 +53,7 @@ def with_end(
         The tokens, and a sentence for the activity log when the end of tokens that could be renewed
         is still not known; else an empty text.
     """
-    if tokens.expires_at is not None or tokens.endless:
+    if tokens.expires_at is not None or (tokens.endless and not provider.introspection):
         return tokens, ""
     problem = "the provider does not say"
     if provider.introspection:

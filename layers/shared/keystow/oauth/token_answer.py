@@ -112,6 +112,8 @@ def token_set(
         expires_at = _end(definition, told, found, now)
         if expires_at is None and default_life is not None:
             expires_at = now + default_life
+    if expires_at is not None:
+        expires_at = min(expires_at, _second_end(definition, payload, found, now) or expires_at)
     raw = dict(payload)
     if expires_at is not None and "expires_at" not in raw and "expires_in" in raw:
         raw["expires_at"] = iso(expires_at)
@@ -206,6 +208,21 @@ def scopes_of(text: Any, separator: str) -> tuple[str, ...] | None:
         if other and len(parts) <= 1:
             parts = [part.strip() for part in text.split(other)]
     return tuple(part for part in parts if part)
+
+
+def _second_end(
+    definition: Mapping[str, Any], payload: dict[str, Any], first: str, now: float
+) -> float | None:
+    """Return when a second token ends that came in the same answer and can be renewed, too."""
+    path = definition.get("alternate_access_token_response_path")
+    if not definition.get("dual_tokens") or not isinstance(path, str):
+        return None
+    second = at(payload, path)
+    if not isinstance(second, Mapping) or not _token(second.get("refresh_token")):
+        return None
+    if _token(second.get("access_token")) == first:
+        return None
+    return expiry(second.get("expires_at"), second.get("expires_in"), now)
 
 
 def _paths(definition: Mapping[str, Any], grant: Grant) -> dict[str, str]:

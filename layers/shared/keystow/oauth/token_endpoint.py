@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from keystow.oauth import client_authentication, token_answer, token_request
 from keystow.oauth.authorization import ReservedParameter
 from keystow.oauth.client_authentication import OAuthClient
-from keystow.oauth.errors import ConfigurationError
 from keystow.oauth.token_answer import TokenSet
 from keystow.oauth.token_request import TokenRequest
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OAuthClient", "TokenSet", "client_credentials", "exchange_code", "refresh"]
 
-_CC_LIFE: Final = 55 * 60.0  # contract 9.7: assumed where the answer does not say
+CLIENT_LIFE: Final = 55 * 60.0  # contract 9.7: assumed where the answer does not say
 _CC_RESERVED: Final = frozenset(
     {"grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type"}
 )
@@ -59,7 +58,6 @@ def exchange_code(
     definition = provider.definition
     if code_verifier is None and not definition.get("disable_pkce"):
         raise ValueError("PKCE is on for this provider, so a verifier is needed")
-    _refuse_second_step(definition)
     departures: Mapping[str, Any] = definition.get("token_exchange") or {}
     values = token_request.template_values(connection_config, now)
     extra, foreign = token_request.filled(
@@ -94,6 +92,7 @@ def refresh(
     connection_config: Mapping[str, Any],
     now: float,
     access_token: Secret[str] | None = None,
+    deadline: float = token_request.DEADLINE_SECONDS,
 ) -> TokenSet:
     """Get new tokens for a refresh token (RFC 6749 §6).
 
@@ -109,15 +108,18 @@ def refresh(
         connection_config: fills templates.
         now: epoch seconds.
         access_token: the current one, for entries whose refresh needs or keeps it.
+        deadline: seconds for the whole exchange.
 
     Raises:
         TokenError: no tokens came; ``may_have_rotated`` tells whether the old one may be used up.
     """
     definition = provider.definition
-    _refuse_second_step(definition)
     departures: Mapping[str, Any] = definition.get("token_refresh") or {}
     if departures.get("same_as_exchange"):
         departures = {**(definition.get("token_exchange") or {}), **departures}
+    if definition.get("refresh_token_headers"):
+        own = {**definition["refresh_token_headers"], **(departures.get("headers") or {})}
+        departures = {**departures, "headers": own}
     values = token_request.template_values(connection_config, now)
     current = access_token.reveal() if access_token is not None else ""
     tokens = {"refresh_token": refresh_token.reveal(), "access_token": current}
@@ -125,7 +127,11 @@ def refresh(
     if entry_params is None:
         entry_params = {**(definition.get("token_params") or {}), "grant_type": "refresh_token"}
     extra, foreign = token_request.filled(
-        {**entry_params, **(departures.get("params") or {})},
+        {
+            **entry_params,
+            **(definition.get("refresh_token_params") or {}),
+            **(departures.get("params") or {}),
+        },
         {**values, **token_request.client_values(client), **tokens},
     )
     params: dict[str, Any] = {
@@ -142,7 +148,7 @@ def refresh(
     if definition.get("use_refresh_url") and definition.get("refresh_url"):
         template = str(definition["refresh_url"])
     url = token_request.url_of(template, provider, connection_config)
-    request = TokenRequest(url, params, departures, secrets, {**values, **tokens})
+    request = TokenRequest(url, params, departures, secrets, {**values, **tokens}, deadline)
     keep = access_token if departures.get("keeps_access_token") else None
     return _tokens(egress, provider, client, request, now=now, grant="refresh", keep=keep)
 
@@ -154,6 +160,7 @@ def client_credentials(
     *,
     connection_config: Mapping[str, Any],
     now: float,
+    default_life: float | None = CLIENT_LIFE,
 ) -> TokenSet:
     """Get a token for the client itself (RFC 6749 §4.4, contract 9.7).
 
@@ -164,6 +171,7 @@ def client_credentials(
         connection_config: fills templates; ``oauth_scopes`` (comma separated) is the scope asked
             for, ``authorization_params`` (a mapping) is added to the request.
         now: epoch seconds.
+        default_life: seconds to assume when nobody tells.
 
     Raises:
         TokenError: no token came. ConfigurationError for ``private_key_jwt`` and mutual TLS.
@@ -193,7 +201,7 @@ def client_credentials(
     request = TokenRequest(url, params, {}, secrets, values)
     answer, payload = token_request.send(egress, provider, client, proof, request)
     if payload is not None and token_request.succeeded(provider, answer, payload):
-        found = token_answer.token_set(definition, payload, now, "client_credentials", _CC_LIFE)
+        found = token_answer.token_set(definition, payload, now, "client_credentials", default_life)
         if found is not None:
             return found
     raise token_request.refused(provider, answer, payload, secrets, now)
@@ -219,10 +227,3 @@ def _tokens(
         if found is not None:
             return found
     raise token_request.refused(provider, answer, payload, request.secrets, now)
-
-
-def _refuse_second_step(definition: Mapping[str, Any]) -> None:
-    if definition.get("token_second_step"):
-        raise ConfigurationError(
-            "unsupported_token_flow", "a second token request is not supported yet"
-        )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus
 from uuid import uuid4
 
+from keystow.catalog.honoured import media_type
 from keystow.catalog.interpolate import (
     InterpolationError,
     interpolate_object_values,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from keystow.oauth.client_authentication import ClientProof, OAuthClient
 
 LARGEST_ANSWER: Final = 1_000_000
+DEADLINE_SECONDS: Final = 20.0
 _SECRET_FROM: Final = 4  # shorter values are words, and masking them garbles every sentence
 _BODY_FORMATS: Final = ("form", "json", "query")
 _HEADERS: Final = {"Accept": "application/json", "User-Agent": "Keystow"}
@@ -46,6 +48,7 @@ class TokenRequest:
         departures: how the entry departs from the RFC here.
         secrets: what must not come back in an error.
         values: what templates of the departures may use beside ``connectionConfig``.
+        deadline: seconds for the whole exchange.
     """
 
     url: str
@@ -53,6 +56,7 @@ class TokenRequest:
     departures: Mapping[str, Any]
     secrets: tuple[str, ...]
     values: Mapping[str, Any] = field(default_factory=dict)
+    deadline: float = DEADLINE_SECONDS
 
 
 def url_of(template: str, provider: Provider, connection_config: Mapping[str, Any]) -> str:
@@ -127,19 +131,27 @@ def send(
     for name in departures.get("omit") or ():
         params.pop(name, None)
     url, params = _with_redirect_uri(request.url, params, departures)
-    headers = {**_HEADERS, **_own_headers(provider, request, client), **proof.headers}
-    method = departures.get("method") or "POST"
+    method = departures.get("method") or provider.definition.get("token_request_method") or "POST"
     body: bytes | None
+    content_type = None
     if body_format == "query" or method == "GET":
         url, body = _with_query(url, params), None if method == "GET" else b""
     elif body_format == "json":
         body = json.dumps(params).encode()
-        headers["Content-Type"] = "application/json"
+        content_type = "application/json"
     else:
         body = form_encoded(params).encode()
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        content_type = "application/x-www-form-urlencoded"
+    headers = _headers(_own_headers(provider, request, client), proof.headers, content_type)
     try:
-        answer = egress.send(method, url, headers=headers, body=body, max_bytes=LARGEST_ANSWER)
+        answer = egress.send(
+            method,
+            url,
+            headers=headers,
+            body=body,
+            deadline=request.deadline,
+            max_bytes=LARGEST_ANSWER,
+        )
     except EgressError as error:
         raise from_egress(error) from None
     return answer, token_answer.decoded(answer)
@@ -247,11 +259,25 @@ def _own_headers(provider: Provider, request: TokenRequest, client: OAuthClient)
         **(request.departures.get("headers") or {}),
     }
     result, _ = filled(templates, {**request.values, **_client_values(client)})
-    return {
-        name: text(value)
-        for name, value in result.items()
-        if name.lower() not in {"content-type", "accept", "user-agent"}
-    }
+    return {name: text(value) for name, value in result.items()}
+
+
+def _headers(
+    own: Mapping[str, str], proof: Mapping[str, str], content_type: str | None
+) -> dict[str, str]:
+    """Return the headers of a request: ours, over them the entry's, over them the client's proof.
+
+    A content type of the entry's counts where it is that of the body, with parameters of its own.
+    """
+    fixed = dict(_HEADERS) if content_type is None else {**_HEADERS, "Content-Type": content_type}
+    headers = {name.lower(): (name, value) for name, value in fixed.items()}
+    for name, value in own.items():
+        if name.lower() != "content-type":
+            headers[name.lower()] = (name, value)
+        elif content_type is not None and media_type(value) == content_type:
+            headers["content-type"] = ("Content-Type", value)
+    headers.update({name.lower(): (name, value) for name, value in proof.items()})
+    return dict(headers.values())
 
 
 def _client_values(client: OAuthClient) -> dict[str, str]:

@@ -209,7 +209,9 @@ class StoredSecret(Value):
     """The sealed credential of a connection, and what a refresher must know without opening it.
 
     ``generation`` changes with every authorization, ``version`` with every refresh, ``fence`` with
-    every lease. Times are milliseconds since the epoch; ``expires_at`` is the token's.
+    every lease. Times are milliseconds since the epoch; ``expires_at`` is the token's. From
+    ``again_at`` on it is renewed though its token lives on: something beside it was not. With less
+    than ``margin`` left, where it is there, a reader renews it.
     """
 
     environment: str
@@ -232,6 +234,8 @@ class StoredSecret(Value):
     due_shard: str | None = None
     due_at: int | None = None
     host: str | None = None
+    again_at: int | None = None
+    margin: int | None = None
 
     @property
     def key(self) -> Key:
@@ -259,6 +263,8 @@ class StoredSecret(Value):
             "due_shard": self.due_shard,
             "due_at": self.due_at,
             "host": self.host,
+            "again_at": self.again_at,
+            "margin": self.margin,
         }
         item.update({name: value for name, value in optional.items() if value is not None})
         if self.failure is not None:
@@ -291,6 +297,8 @@ class StoredSecret(Value):
             due_shard=item.get("due_shard"),
             due_at=item.get("due_at"),
             host=item.get("host"),
+            again_at=item.get("again_at"),
+            margin=item.get("margin"),
         )
 
     def unseal(self, vault: Vault) -> Sealed:

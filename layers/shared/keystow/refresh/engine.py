@@ -18,7 +18,7 @@ from keystow.modes import mode_of, revocation
 from keystow.oauth.errors import ConfigurationError, TokenError
 from keystow.records.connection import LARGEST_SEALED, Sealed, StoredSecret
 from keystow.refresh import commit, journal, lease, throttle
-from keystow.refresh.due import next_due
+from keystow.refresh.due import next_due, read_margin
 from keystow.refresh.failures import failure_of, told_of
 from keystow.refresh.lease import Claimed
 from keystow.registry import integrations, providers
@@ -160,12 +160,18 @@ class _Attempt:
     def succeeded(self, renewed: Renewed) -> Outcome:
         """Store a renewed credential, or keep it from being lost."""
         now = int(self.ctx.clock.now() * 1000)
+        buffer = self.provider.token_expiration_buffer if self.provider else 0
+        due = next_due(now, renewed.expires_at, self._life_days(), self.ctx.random, buffer)
+        if renewed.again_at is not None:
+            due = min(due or renewed.again_at, renewed.again_at)
         after = replace(
             self.mine,
             version=self.mine.version + 1,
             issued_at=now,
             expires_at=renewed.expires_at,
-            due_at=next_due(now, renewed.expires_at, self._life_days(), self.ctx.random),
+            due_at=due,
+            again_at=renewed.again_at,
+            margin=read_margin(buffer),
             lease_until=None,
             sent_at=None,
             failure=None,

@@ -156,6 +156,8 @@ def _wanted(ctx: Context, secret: StoredSecret) -> bool:
         return secret.failure.kind != "terminal" and secret.failure.next_at <= now + READ_MARGIN_MS
     if secret.expires_at is None:
         return True  # kept alive
+    if secret.again_at is not None and secret.again_at <= now + READ_MARGIN_MS:
+        return True
     # Two thirds of its life are still ahead: somebody has just refreshed it.
     life = secret.expires_at - secret.issued_at
     return now - secret.issued_at > life / 3 or life <= 0
