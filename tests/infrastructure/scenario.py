@@ -80,6 +80,18 @@ class Scenario:
         second = {**body, "display_name": "two"}
         self.ok("POST", "/environment/api-keys", second, key=self.account)
         self.ok("DELETE", "/environment/api-keys", gone, key=self.account)
+        (found,) = self.ok("GET", "/environments?name=more", key=self.account)["data"]
+        place = f"/environments/{found['uuid']}"
+        self.ok("PATCH", place, {"name": "renamed"}, key=self.account)
+        self.ok("PATCH", place, {"webhook_signing_key": "k" * 32}, key=self.account)
+        for listed in (f"{place}/api-keys", "/account/api-keys"):
+            scope = "account:*" if listed.startswith("/account") else "environment:*"
+            body = {"display_name": "third", "scopes": [scope]}
+            uuid = self.ok("POST", listed, body, key=self.account)["data"]["uuid"]
+            self.ok("GET", listed, key=self.account)
+            self.ok("PATCH", f"{listed}/{uuid}", {"display_name": "3"}, key=self.account)
+            self.ok("GET", f"{listed}/{uuid}", key=self.account)
+            self.ok("DELETE", f"{listed}/{uuid}", key=self.account)
         self.ok("DELETE", f"/environments/{made}", key=self.account)
 
     def providers_and_integrations(self) -> None:

@@ -28,7 +28,8 @@ and a test fails when one is missing there.
 413  request_too_large
 415  invalid_content_type
 429  too_many_request (a quota of a session or an end user; Retry-After says when there is more)
-500  generic_error_support (a fault of ours; its payload is the id under which it was logged)
+500  rotation_failed (KMS or the table did not answer; the key is the one before)
+     generic_error_support (a fault of ours; its payload is the id under which it was logged)
 503  what passes by itself
      refresh_in_progress · temporarily_unavailable
 """
@@ -89,6 +90,7 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "conflict": (409,),
     "provider_in_use": (409,),
     "multiple_webhook_signing_keys": (409,),
+    "rotation_failed": (500,),
     "webhook_endpoint_off": (409,),
     "connect_session_used": (409,),
     "connection_pending": (409,),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keystow.environments import bootstrap, keys, removal, service
+from keystow.environments import bootstrap, issuing, keys, removal, service
 from keystow.records.environment import Environment
 from keystow.refresh import throttle
 from keystow.store import Put, tables
@@ -27,8 +27,14 @@ def start(ctx) -> Any:
     made = bootstrap.bootstrap(ctx)
 
     def send(method: str, path: str, body: Any = None, key: str | None = None) -> Any:
-        route = "/environments/{environmentId}" if path.startswith("/environments/") else path
         function = "manage_environment"
+        names = {"environments": "{environmentUuid}", "api-keys": "{keyUuid}"}
+        steps = path.partition("?")[0].split("/")
+        before = ["", *steps]
+        shown = [
+            names.get(b, s) if s and b in names else s for b, s in zip(before, steps, strict=False)
+        ]
+        route = "/".join(shown)
         return call(
             ctx, function, f"{method} {route}", path, key=key or made["secret_key"], body=body
         )
@@ -219,7 +225,7 @@ def test_a_new_environment_gets_its_keys_from_the_account(api):
     number = new_environment(api)
     answer = new_key(api, number, scopes=["environment:webhook_settings:*"])
     assert answer.data["scopes"] == ["environment:webhook_settings:*"]
-    assert set(answer.data) == {"id", "display_name", "scopes", "secret", "created_at"}
+    assert set(answer.data) == {"id", "uuid", "display_name", "scopes", "secret", "created_at"}
     secret = answer.data["secret"]
     assert api.send("GET", "/environment/webhook-settings", key=secret).status == 200
     assert api.send("GET", "/environment-variables", key=secret).status == 403
@@ -239,7 +245,7 @@ def test_a_key_is_not_revoked_through_another_environment(api):
 
 def test_parallel_key_creations_neither_share_a_name_nor_pass_the_limit(api, monkeypatch):
     number = new_environment(api)
-    monkeypatch.setattr(service, "MAX_KEYS", 4)
+    monkeypatch.setattr(issuing, "MAX_KEYS", 4)
     answers = run_in_parallel(8, lambda n: new_key(api, number, f"k{n % 6}"))
     made = [answer.data["display_name"] for answer in answers if answer.status == 200]
     assert len(made) == len(set(made)) == 4
@@ -287,7 +293,7 @@ def test_a_deleted_environment_cannot_be_opened_ever_again(api, monkeypatch, tmp
     use_catalogue(monkeypatch, tmp_path)
     number = new_environment(api)
     secret = new_key(api, number).data["secret"]
-    environment = service.by_number(api.ctx, number)
+    environment = service.by_reference(api.ctx, number)
     create = {
         "provider": "github",
         "unique_key": "x",
@@ -328,7 +334,7 @@ def test_a_deleted_environment_cannot_be_opened_ever_again(api, monkeypatch, tmp
 def test_a_large_environment_goes_in_several_calls_secrets_first(api, monkeypatch):
     monkeypatch.setattr(removal, "BATCH", 2)
     number = new_environment(api)
-    environment = service.by_number(api.ctx, number)
+    environment = service.by_reference(api.ctx, number)
     for n in range(5):
         place = tables.connection(environment.id, "i", f"c{n}")
         api.ctx.store.put(Put(place, {"environment": environment.id, "created": f"{n}"}))
@@ -363,7 +369,7 @@ def test_environments_and_keys_made_in_one_moment_never_share_a_number():
     assert len(set(numbers)) == 7
     made = [new_key(api, numbers[0], f"k{n}").data["id"] for n in range(5)]
     assert len(set(made)) == 5
-    found = [service.by_number(api.ctx, number).name for number in numbers]
+    found = [service.by_reference(api.ctx, number).name for number in numbers]
     assert found == ["dev", "prod", "e0", "e1", "e2", "e3", "e4"]
 
 

@@ -78,9 +78,13 @@ def test_environments_live_and_die_on_dynamodb(ctx):
     made = bootstrap.bootstrap(ctx)
 
     def send(method, path, body=None, key=made["account_key"]):
-        route = "/environments/{environmentId}" if path.startswith("/environments/") else path
+        route = path
+        for name, value in ids.items():
+            route = route.replace(value, f"{{{name}}}")
         function = "manage_environment"
         return call(ctx, function, f"{method} {route}", path, key=key, body=body)
+
+    ids: dict[str, str] = {}
 
     number = send("POST", "/environments", {"name": "staging"}).data["id"]
     body = {"environment_id": number, "display_name": "k"}
@@ -89,6 +93,21 @@ def test_environments_live_and_die_on_dynamodb(ctx):
     assert send("PUT", "/environment/webhook-settings", url, secret).status == 200
     assert send("POST", "/environment/webhook-signing-key/rotate", None, secret).status == 200
     assert send("POST", "/environment/webhook-signing-key/rotate", None, secret).status == 200
-    assert send("DELETE", f"/environments/{number}").status == 204
+    ids["environmentUuid"] = str(number)
+    keys = f"/environments/{number}/api-keys"
+    made = send("POST", keys, {"display_name": "ends", "expires_at": "2100-01-01T00:00:00Z"}).data
+    ids["keyUuid"] = made["uuid"]
+    assert "expires_at" in made
+    assert send("GET", "/environment-variables", None, made["secret"]).status == 200
+    changed = send("PATCH", f"{keys}/{made['uuid']}", {"expires_at": None, "display_name": "x"})
+    assert "expires_at" not in changed.data
+    assert changed.data["last_used_at"] is not None
+    assert len(send("GET", keys).data) == 2
+    assert send("DELETE", f"{keys}/{made['uuid']}").status == 200
+    assert send("PATCH", f"/environments/{number}", {"name": "tests"}).status == 200
+    assert bootstrap.rotate_account_key(ctx)["account_key"]
+    assert send("GET", "/environments").status == 401
+    key = bootstrap.rotate_account_key(ctx)["account_key"]
+    assert send("DELETE", f"/environments/{number}", None, key).status == 204
     assert send("GET", "/environment-variables", None, secret).status == 401
-    assert send("POST", "/environments", {"name": "staging"}).status == 200
+    assert send("POST", "/environments", {"name": "staging"}, key).status == 200

@@ -8,7 +8,8 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from keystow.environments import keys
+from keystow.environments import keys, service
+from keystow.store import Put, tables
 from local.template import DEFAULT_ROUTE, load, routes
 from tests.app import ROOT, App, Result
 from tests.support import FakeEgress, make_context, seed_environment
@@ -21,12 +22,6 @@ IGNORED = {"last_used", "last_used_at", "last_fetched_at", "ttl"}
 PAGES = {"GET /oauth/callback", "GET /oauth/connect/{providerConfigKey}", "GET /ui/{page+}"}
 FORM = "POST /oauth/callback"
 IN_QUERY = ("/oauth/connect/", "/api-auth/", "/auth/", "/oauth2/auth/")
-BY_ACCOUNT = {
-    "POST /environments",
-    "DELETE /environments/{environmentId}",
-    "POST /environment/api-keys",
-    "DELETE /environment/api-keys",
-}
 BY_SESSION = {"GET /connect/session", "DELETE /connect/session"}
 OPEN = {
     "GET /health",
@@ -47,7 +42,8 @@ VALUES = {
     "connectionId": "c1",
     "uniqueKey": "key",
     "provider": "custom",
-    "environmentId": "1",
+    "environmentUuid": "1",
+    "keyUuid": "1",
     "deliveryId": "d1",
     "operationId": "o1",
     "page": "connect/",
@@ -73,6 +69,14 @@ def all_routes() -> tuple[str, ...]:
     return tuple(sorted(each.key for each in found if each.key != DEFAULT_ROUTE))
 
 
+def _is_by_account(route: str) -> bool:
+    path = route.split(" ", 1)[1]
+    return path.startswith(("/environments", "/environment/api-keys", "/account/"))
+
+
+BY_ACCOUNT = {route for route in all_routes() if _is_by_account(route)}
+
+
 def path_of(route: str, **values: str) -> str:
     """Return a path of a route, its variables filled in."""
     _method, path = route.split(" ", 1)
@@ -92,7 +96,14 @@ class World:
         self.key = seeded.secret_key
         self.app = App(self.ctx, self.key)
         _key, text, writes = keys.new_key(self.ctx, keys.ACCOUNT, "account", keys.ACCOUNT_SCOPES)
-        self.ctx.store.transact(list(writes))
+        # What the account's routes work on, so that this environment outlives a deletion.
+        other = seed_environment(self.ctx, id="env2", name="other")
+        number = other.environment.number
+        claim = {"environment": "env2", "number": number, "uuid": other.environment.uuid}
+        for place in (tables.environment_name("other"), service.number_claim(number)):
+            self.ctx.store.put(Put(place, claim))
+        account = tables.environment_settings(keys.ACCOUNT)
+        self.ctx.store.transact([Put(account, {"created_at": 1}), *writes])
         self.account_key = str(text.reveal())
         assert self.app.put("/providers/custom", CUSTOM).status == 201
         body = {"provider": "custom", "unique_key": "key"}
@@ -111,6 +122,8 @@ class World:
         self.values = {
             "deliveryId": self._newest("/webhook-deliveries"),
             "operationId": self._newest("/activity"),
+            "environmentUuid": other.environment.uuid,
+            "keyUuid": other.key.uuid,
         }
 
     def _newest(self, path: str) -> str:

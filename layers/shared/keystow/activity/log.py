@@ -43,7 +43,7 @@ LIFE_SECONDS: Final = 30 * 86_400
 MOST_READ: Final = 1_000
 _MOST_MESSAGES: Final = 50
 
-# Contract 13; a test refuses others.
+# Contract 13, and our own of an environment; a test refuses others.
 OPERATIONS: Final = frozenset(
     {
         ("auth", "create_connection"),
@@ -51,6 +51,10 @@ OPERATIONS: Final = frozenset(
         ("auth", "connection_test"),
         ("auth", "post_connection"),
         ("events", "pre_connection_deletion"),
+        ("environment", "create_api_key"),
+        ("environment", "change_api_key"),
+        ("environment", "delete_api_key"),
+        ("environment", "rotate_webhook_signing_key"),
         ("webhook", "connection_create"),
         ("webhook", "connection_refresh"),
     }

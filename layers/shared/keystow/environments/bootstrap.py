@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow import ids
-from keystow.environments import keys, service
+from keystow.environments import issuing, keys, service
 from keystow.records.environment import ApiKey
 from keystow.store import ConditionFailed, Delete, Key, Put, tables
 from keystow.store.operations import NEW
@@ -122,11 +122,7 @@ def rotate_account_key(ctx: Context) -> dict[str, Any]:
     """
     if ctx.store.get(tables.environment_settings(keys.ACCOUNT)) is None:
         raise ValueError("there is no account yet: invoke without rotate first")
-    former = keys.of_owner(ctx, keys.ACCOUNT)
-    _, text, writes = keys.new_key(ctx, keys.ACCOUNT, ACCOUNT_KEY_NAME, keys.ACCOUNT_SCOPES)
-    for key in former:
-        writes += keys.revocation(key)
-    ctx.store.transact(writes)
+    text = issuing.replace_all(ctx, keys.ACCOUNT, ACCOUNT_KEY_NAME, keys.ACCOUNT_SCOPES)
     return {
         "already_done": True,
         "account_key": text.reveal(),

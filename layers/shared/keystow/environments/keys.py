@@ -20,6 +20,7 @@ from keystow.store import (
     AtMost,
     ConditionFailed,
     Delete,
+    Equals,
     Missing,
     Put,
     StoreUnavailable,
@@ -48,6 +49,7 @@ _UUID: Final = re.compile(
 # Contract 1.5, and the scopes of our own endpoints.
 SCOPES: Final = frozenset(
     {
+        "environment:agent_sessions:write",
         "environment:connect_sessions:write",
         *(
             f"environment:{thing}:{verb}"
@@ -63,6 +65,7 @@ SCOPES: Final = frozenset(
             )
         ),
         "environment:activity:read",
+        "environment:functions:invocations",
         "environment:providers:write",
         "environment:proxy",
         "environment:variables:read",
@@ -72,11 +75,12 @@ SCOPES: Final = frozenset(
         "environment:webhook_settings:update",
         "environment:webhook_signing_key:rotate",
         "environment:mcp",
+        "account:environments:list",
         "account:environments:create",
         "account:environments:delete",
         "account:environments:set_production",
-        "account:environments:api_keys:create",
-        "account:environments:api_keys:delete",
+        *(f"account:environments:api_keys:{verb}" for verb in ("list", "read", "create", "delete")),
+        *(f"account:api_keys:{verb}" for verb in ("list", "read", "create", "delete")),
     }
 )
 
@@ -173,6 +177,16 @@ def last_uses(ctx: Context, owner: str) -> dict[str, int]:
     return {note["sk"]: note["last_used_at"] for note in notes if "last_used_at" in note}
 
 
+def changed(key: ApiKey) -> list[Operation]:
+    """Return the writes that give an API key its present name and end."""
+    fields = {"display_name": key.display_name}
+    ends = {} if key.expires_at is None else {"expires_at": key.expires_at}
+    remove = ("expires_at",) if key.expires_at is None else ()
+    places = (tables.api_key_lookup(key.key_hash), tables.api_key_entry(key.owner, key.uuid))
+    there = Equals("uuid", key.uuid)
+    return [Update(place, {**fields, **ends}, remove=remove, condition=there) for place in places]
+
+
 def revocation(key: ApiKey) -> list[Operation]:
     """Return the writes that end an API key."""
     return [
@@ -187,17 +201,22 @@ def forget(ctx: Context, key: ApiKey) -> None:
     ctx.store.delete(tables.api_key_use(key.owner, key.uuid))
 
 
-def find(ctx: Context, text: str) -> ApiKey | None:
+def find(ctx: Context, text: str, *, fresh: bool = False) -> ApiKey | None:
     """Return the API key of a text, or None; also of one whose time is over.
 
     Positive answers are kept for 30 s: that is how long a revoked key may still work. The end of
     a key is looked at each time.
+
+    Args:
+        ctx: store, clock and what this container remembers.
+        text: what was sent as key.
+        fresh: do not ask the memory: for what outlives the key, such as other keys.
     """
     key_hash = ids.sha256_hex(text.lower())
     name = ("api-key", key_hash)
     now = ctx.clock.now()
     cached = ctx.cache.get(name)
-    if cached is not None and cached[0] > now:
+    if cached is not None and cached[0] > now and not fresh:
         assert isinstance(cached[1], ApiKey)
         return None if cached[1].ended(now) else cached[1]
     item = ctx.store.get(tables.api_key_lookup(key_hash))

@@ -17,13 +17,13 @@ from keystow.environments import keys
 from keystow.environments.service import number_claim
 from keystow.errors import ApiError
 from keystow.integrations.removal import remove_rows
+from keystow.records.environment import Environment
 from keystow.store import ConditionFailed, Delete, Equals, Key, Update, tables
 from keystow.store.operations import THERE, All
 from keystow.store.store import pages
 
 if TYPE_CHECKING:
     from keystow.context import Context
-    from keystow.records.environment import Environment
 
 BATCH: Final = 100
 BATCHES_A_CALL: Final = 10
@@ -48,9 +48,12 @@ def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL)
         )
     condition = All((THERE, Equals("is_production", False)))
     try:
-        ctx.store.update(Update(environment.key, set={"deleting": True}, condition=condition))
+        found = ctx.store.update(
+            Update(environment.key, set={"deleting": True}, condition=condition)
+        )
     except ConditionFailed:
         raise ApiError("not_found", "There is no such environment") from None
+    environment = Environment.from_item(found)  # nobody renames it any more
     for key in keys.of_owner(ctx, environment.id):
         ctx.store.transact(keys.revocation(key))
         keys.forget(ctx, key)

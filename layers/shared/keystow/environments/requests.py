@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
+from keystow import clock
 from keystow.egress.errors import EgressRefused
 from keystow.egress.guard import check_destination
 from keystow.environments.keys import is_scope
@@ -17,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LARGEST = 2**53
+B = TypeVar("B", bound=Body)
 
 
 def require_destinations(
@@ -58,6 +66,38 @@ def _scope(value: str) -> str:
     return value
 
 
+def _account_scope(value: str) -> str:
+    if not value.startswith("account:") or not is_scope(value):
+        raise issue_error("invalid_value", "not a scope of the account")
+    return value
+
+
+def _moment(value: str) -> str:
+    if clock.parse_iso(value) is None:
+        raise issue_error("invalid_format", "not a date of ISO 8601")
+    return value
+
+
+def milliseconds(moment: str | None) -> int | None:
+    """Return a checked date in milliseconds since the epoch."""
+    seconds = None if moment is None else clock.parse_iso(moment)
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _not_empty(body: B) -> B:
+    if not body.model_fields_set:
+        raise issue_error("too_small", "name at least one thing to change")
+    return body
+
+
+EnvironmentName = Annotated[
+    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[a-z0-9_-]+$")
+]
+SigningKey = Annotated[
+    str, StringConstraints(min_length=16, max_length=255, pattern=r"^[\x21-\x7e]+$")
+]
+Moment = Annotated[str, StringConstraints(max_length=40), AfterValidator(_moment)]
+AccountScope = Annotated[str, StringConstraints(max_length=255), AfterValidator(_account_scope)]
 Url = Annotated[str, StringConstraints(max_length=2048)]
 Scope = Annotated[str, StringConstraints(max_length=255), AfterValidator(_scope)]
 Number = Annotated[int, Field(ge=0, le=_LARGEST)]
@@ -73,29 +113,78 @@ class WebhookSettingsBody(Body):
     on_auth_refresh_error: bool = True
 
 
-class CreateEnvironment(Body):
-    """``POST /environments``.
+class _Features(Body):
+    """Members of features that are not offered; what turns one on is refused."""
 
-    Members from ``hmac_key`` on belong to features that are not offered; they are taken, so that
-    clients which send them work, and have no effect.
-    """
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[a-z0-9_-]+$")]
-    is_production: bool = False
-    callback_url: Url | None = None
     hmac_key: Annotated[str, StringConstraints(max_length=1000)] | None = None
     hmac_enabled: bool | None = None
     slack_notifications: bool | None = None
     otlp_endpoint: str | None = None
     otlp_headers: list[dict[str, Any]] | None = None
 
+    @field_validator(
+        "hmac_key", "hmac_enabled", "slack_notifications", "otlp_endpoint", "otlp_headers"
+    )
+    @classmethod
+    def _off(cls, value: object) -> object:
+        if value:
+            raise issue_error("invalid_value", "this feature is not offered")
+        return value
 
-class CreateApiKey(Body):
-    """``POST /environment/api-keys``; ``scopes`` is an addition of ours."""
 
-    environment_id: Number
+class CreateEnvironment(_Features):
+    """``POST /environments``."""
+
+    name: EnvironmentName
+    is_production: bool = False
+    callback_url: Url | None = None
+    webhook_signing_key: SigningKey | None = None
+
+
+class ChangeEnvironment(_Features):
+    """``PATCH /environments/{environmentUuid}``; ``callback_url: null`` removes it."""
+
+    name: EnvironmentName | None = None
+    is_production: bool | None = None
+    callback_url: Url | None = None
+    webhook_signing_key: SigningKey | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        return _not_empty(self)
+
+
+class NewKey(Body):
+    """``POST /environments/{environmentUuid}/api-keys``; all but the name is our own."""
+
     display_name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=100)] | None = None
+    expires_at: Moment | None = None
+
+
+class NewAccountKey(Body):
+    """``POST /account/api-keys``."""
+
+    display_name: Name
+    scopes: Annotated[list[AccountScope], Field(min_length=1, max_length=100)]
+    expires_at: Moment | None = None
+
+
+class ChangeKey(Body):
+    """``PATCH`` of an API key; ``expires_at: null`` lets it live on."""
+
+    display_name: Name | None = None
+    expires_at: Moment | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        return _not_empty(self)
+
+
+class CreateApiKey(NewKey):
+    """``POST /environment/api-keys``, the older route."""
+
+    environment_id: Number
 
 
 class DeleteApiKey(Body):

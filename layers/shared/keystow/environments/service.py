@@ -1,4 +1,4 @@
-"""Environments and their API keys: create, read, change, remove (contract 6.5, 8.5).
+"""Environments: create, find, change (contract 6.5, 8.5).
 
 No pydantic here; bodies come checked from :mod:`keystow.environments.requests`.
 """
@@ -8,20 +8,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from keystow import ids
-from keystow.environments import keys
+from keystow.activity import log
+from keystow.activity.log import Message
+from keystow.environments import issuing, keys
+from keystow.environments.issuing import same
 from keystow.errors import ApiError
 from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
 from keystow.secret import Secret
-from keystow.store import ConditionFailed, Equals, Key, Put, TransactionConflict, Update, tables
-from keystow.store.operations import NEW, THERE, All, Missing
+from keystow.store import (
+    ConditionFailed,
+    Delete,
+    Equals,
+    Key,
+    Missing,
+    Put,
+    StoreUnavailable,
+    TransactionConflict,
+    Update,
+    tables,
+)
+from keystow.store.operations import NEW, THERE, All
 from keystow.store.store import pages
+from keystow.value import Value
+from keystow.vault import VaultUnavailable
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.records.environment import ApiKey
-    from keystow.store import Condition, Item, Operation
+    from keystow.store import Item, Operation
 
-MAX_KEYS: Final = 50
 MAX_ENVIRONMENTS: Final = 100
 PRODUCTION: Final = "prod"
 # How long the key that a rotation replaced goes on signing beside the new one.
@@ -50,13 +65,27 @@ def claims(ctx: Context) -> list[Item]:
     return sorted(found, key=lambda item: (item["number"], item["sk"]))
 
 
-def by_number(ctx: Context, number: int) -> Environment:
-    """Return an environment by the id that the API shows, also one being removed. Raises 404."""
-    claim = ctx.store.get(number_claim(number))
-    item = claim and ctx.store.get(tables.environment_settings(claim["environment"]))
-    if not item:
-        raise ApiError("not_found", "There is no such environment")
-    return Environment.from_item(item)
+def by_reference(ctx: Context, reference: str | int) -> Environment:
+    """Return an environment by its UUID or number, also one being removed. Raises 404."""
+    if isinstance(reference, int):
+        claim = ctx.store.get(number_claim(reference))
+        named = [] if claim is None else [claim]
+    else:
+        named = [each for each in claims(ctx) if each.get("uuid", reference) == reference]
+    for each in named:
+        item = ctx.store.get(tables.environment_settings(each["environment"]))
+        if item is not None and reference in {item["uuid"], item["number"]}:
+            return Environment.from_item(item)
+    raise ApiError("not_found", "There is no such environment")
+
+
+def listed(ctx: Context, name: str | None = None) -> list[Environment]:
+    """Return all environments, oldest first, or the one of a name; none that is being removed."""
+    claimed = [
+        c for c in claims(ctx) if name is None or c["sk"] == tables.environment_name(name).sk
+    ]
+    found = (find(ctx, claim["environment"]) for claim in claimed)
+    return [environment for environment in found if environment is not None]
 
 
 def number_claim(number: int) -> Key:
@@ -65,12 +94,17 @@ def number_claim(number: int) -> Key:
 
 
 def new_environment(
-    ctx: Context, name: str, *, is_production: bool, callback_url: str | None = None
+    ctx: Context,
+    name: str,
+    *,
+    is_production: bool,
+    callback_url: str | None = None,
+    signing_key: str | None = None,
 ) -> tuple[Environment, Secret[str], list[Operation]]:
     """Return a new environment, the text of its webhook signing key, and the writes to store it."""
     now = ctx.clock.now()
     environment_id = ids.short_id(ctx.random)
-    signing_key = ids.uuid4(ctx.random)
+    signing_key = signing_key or ids.uuid4(ctx.random)
     environment = Environment(
         id=environment_id,
         number=ids.numeric_id(now, ctx.random),
@@ -82,19 +116,31 @@ def new_environment(
         is_production=is_production,
         callback_url=callback_url,
     )
-    claim = {"environment": environment.id, "number": environment.number}
     writes: list[Operation] = [
-        Put(tables.environment_name(name), claim, NEW),
-        Put(number_claim(environment.number), claim, NEW),
+        Put(tables.environment_name(name), _claim(environment), NEW),
+        Put(number_claim(environment.number), _claim(environment), NEW),
         Put(environment.key, environment.as_item(), NEW),
     ]
     return environment, Secret(signing_key), writes
 
 
+def _claim(environment: Environment) -> Item:
+    return {
+        "environment": environment.id,
+        "number": environment.number,
+        "uuid": environment.uuid,
+    }
+
+
 def create(
-    ctx: Context, name: str, *, is_production: bool, callback_url: str | None = None
+    ctx: Context,
+    name: str,
+    *,
+    is_production: bool,
+    callback_url: str | None = None,
+    signing_key: str | None = None,
 ) -> Environment:
-    """Create an environment. It has no API key yet: :func:`create_key` makes one.
+    """Create an environment. It has no API key yet: :mod:`~keystow.environments.issuing` makes one.
 
     Raises:
         ApiError: 409 ``conflict`` when the name is taken; 400 ``resource_capped``.
@@ -105,7 +151,11 @@ def create(
         raise ApiError("conflict", "Environment already exists")
     for _ in range(_ATTEMPTS):
         environment, _, writes = new_environment(
-            ctx, name, is_production=is_production, callback_url=callback_url
+            ctx,
+            name,
+            is_production=is_production,
+            callback_url=callback_url,
+            signing_key=signing_key,
         )
         try:
             ctx.store.transact(writes)
@@ -138,29 +188,86 @@ def variables(ctx: Context, environment: str) -> list[dict[str, str]]:
     return list(item.get("variables") or [])
 
 
-def rotate_signing_key(ctx: Context, environment: str) -> Secret[str]:
-    """Replace the webhook signing key and return the new one.
+class Change(Value):
+    """What of an environment shall change; what is None stays.
+
+    ``callback_url`` "" removes it.
+    """
+
+    name: str | None = None
+    is_production: bool | None = None
+    callback_url: str | None = None
+
+
+def change(ctx: Context, environment: Environment, wish: Change) -> None:
+    """Rename an environment, or set its flag of production and its callback.
+
+    Raises:
+        ApiError: 404; 409 ``conflict`` when the name is taken, or the environment was renamed at
+            the same moment.
+    """
+    fields: Item = {}
+    if wish.name is not None:
+        fields["name"] = wish.name
+    if wish.is_production is not None:
+        fields["is_production"] = wish.is_production
+    if wish.callback_url:
+        fields["callback_url"] = wish.callback_url
+    remove = ("callback_url",) if wish.callback_url == "" else ()
+    as_read = All((THERE, Missing("deleting"), Equals("name", environment.name)))
+    writes: list[Operation] = []
+    if fields or remove:
+        writes.append(Update(environment.key, set=fields, remove=remove, condition=as_read))
+    if wish.name is not None and wish.name != environment.name:
+        owned = Equals("environment", environment.id)
+        writes.append(Put(tables.environment_name(wish.name), _claim(environment), NEW))
+        writes.append(Delete(tables.environment_name(environment.name), owned))
+    if not writes:
+        return
+    try:
+        ctx.store.transact(writes)
+    except ConditionFailed as failure:
+        if 1 in failure.failed:
+            raise ApiError("conflict", "Environment already exists") from None
+        required(ctx, environment.id)
+        raise ApiError("conflict", "The environment was changed at the same moment") from None
+
+
+def rotate_signing_key(
+    ctx: Context, environment: str, by: ApiKey | None, new_key: Secret[str] | None = None
+) -> Secret[str]:
+    """Replace the webhook signing key and return the new one: one that is given, or a random one.
 
     The replaced key signs beside the new one for a day (Standard Webhooks: two signatures while a
     secret rotates); one replaced before that no longer does.
 
     Raises:
-        ApiError: 404; 409 ``multiple_webhook_signing_keys`` when another rotation won.
+        ApiError: 404; 409 ``multiple_webhook_signing_keys`` when another rotation won; 500
+            ``rotation_failed`` when KMS or the table did not answer.
     """
+    try:
+        text = _rotated(ctx, environment, new_key or Secret(ids.uuid4(ctx.random)))
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable):
+        raise ApiError("rotation_failed", "A service did not answer; rotate again") from None
+    told = Message("info", "The webhook signing key was replaced", issuing.maker_of(by))
+    log.record(ctx, environment, "environment", "rotate_webhook_signing_key", "success", told)
+    return text
+
+
+def _rotated(ctx: Context, environment: str, text: Secret[str]) -> Secret[str]:
     key = tables.environment_settings(environment)
     item = ctx.store.get(key)
     if item is None or item.get("deleting"):
         raise ApiError("not_found", "There is no such environment")
-    text = ids.uuid4(ctx.random)
     change = Update(
         key,
         set={
-            "signing_key": seal_signing_key(ctx.vault, environment, text).as_item(),
+            "signing_key": seal_signing_key(ctx.vault, environment, text.reveal()).as_item(),
             "previous_signing_key": item["signing_key"],
             "previous_signing_key_until": int(ctx.clock.now() * 1000) + OVERLAP_MS,
         },
         add={"signing_revision": 1},
-        condition=_same(item, "signing_revision"),
+        condition=All((Missing("deleting"), same(item, "signing_revision"))),
     )
     try:
         ctx.store.transact([change])
@@ -168,55 +275,4 @@ def rotate_signing_key(ctx: Context, environment: str) -> Secret[str]:
         raise ApiError(
             "multiple_webhook_signing_keys", "The signing key was rotated at the same moment"
         ) from None
-    return Secret(text)
-
-
-def create_key(
-    ctx: Context, environment: str, display_name: str, scopes: tuple[str, ...]
-) -> tuple[ApiKey, Secret[str]]:
-    """Create an API key of an environment; its text is shown once and stored only as a hash.
-
-    The list is read and extended under one revision of the environment's item, so that parallel
-    creations can neither share a name nor pass the limit.
-
-    Raises:
-        ApiError: 404; 409 ``conflict`` when a key has that name; 400 ``resource_capped``.
-    """
-    settings = tables.environment_settings(environment)
-    for _ in range(_ATTEMPTS):
-        item = ctx.store.get(settings)
-        if item is None or item.get("deleting"):
-            raise ApiError("not_found", "There is no such environment")
-        there = keys.of_owner(ctx, environment)
-        if any(key.display_name == display_name for key in there):
-            raise ApiError("conflict", "An API key of this name exists already")
-        if len(there) >= MAX_KEYS:
-            raise ApiError("resource_capped", f"An environment has at most {MAX_KEYS} API keys")
-        key, text, writes = keys.new_key(ctx, environment, display_name, scopes)
-        if any(key.number == other.number for other in there):
-            continue  # the number was drawn before in this millisecond
-        unchanged = All((Missing("deleting"), _same(item, "keys_revision")))
-        guard = Update(settings, add={"keys_revision": 1}, condition=unchanged)
-        try:
-            ctx.store.transact([guard, *writes])
-        except ConditionFailed:
-            continue
-        return key, text
-    raise TransactionConflict("too many keys made at a time")
-
-
-def delete_key(ctx: Context, environment: str, number: int) -> None:
-    """End an API key; other containers may take it for 30 s more. Raises 404 ``not_found``."""
-    for key in keys.of_owner(ctx, environment):
-        if key.number == number:
-            ctx.store.transact(keys.revocation(key))
-            keys.forget(ctx, key)
-            return
-    raise ApiError("not_found", "There is no such API key")
-
-
-def _same(item: Item, revision: str) -> Condition:
-    """Return the condition that a counter stands where it was read; of an item that exists."""
-    if revision in item:
-        return Equals(revision, item[revision])
-    return All((THERE, Missing(revision)))
+    return text

@@ -11,6 +11,7 @@ from keystow.value import Value
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+    from keystow.records.environment import ApiKey
     from keystow.records.session import ConnectSession
 
 SESSION_SCOPES = ("environment:integrations:list",)
@@ -22,6 +23,7 @@ class Principal(Value):
     owner: str
     scopes: tuple[str, ...]
     session: ConnectSession | None = None
+    key: ApiKey | None = None
 
     @property
     def environment(self) -> str:
@@ -33,6 +35,11 @@ class Principal(Value):
     def may(self, scope: str) -> bool:
         """Return whether it holds a scope."""
         return keys.grants(self.scopes, scope)
+
+    def require(self, scope: str) -> None:
+        """Raise 403 ``forbidden`` unless it holds a scope."""
+        if not self.may(scope):
+            raise ApiError("forbidden", f"Insufficient scope. Required: {scope}")
 
 
 def secret_key(ctx: Context, request: Request, *any_of: str) -> Principal:
@@ -46,6 +53,19 @@ def secret_key(ctx: Context, request: Request, *any_of: str) -> Principal:
     header = _authorization(request)
     text = header.split("Bearer ")[-1]
     return _of_key(ctx, text, any_of)
+
+
+def account_key(ctx: Context, request: Request, scope: str) -> tuple[Principal, ApiKey]:
+    """Return the principal of a key of the account that holds a scope, and the key.
+
+    No environment's key passes, whatever it holds; and a key that was revoked ends here at once,
+    since what the account's keys make would outlive it. Raises as :func:`secret_key`.
+    """
+    header = _authorization(request)
+    principal = _of_key(ctx, header.split("Bearer ")[-1], (scope,), fresh=True)
+    if principal.owner != keys.ACCOUNT or principal.key is None:
+        raise ApiError("forbidden", "Only a key of the account may do this")
+    return principal, principal.key
 
 
 def session_or_secret_key(ctx: Context, request: Request, *any_of: str) -> Principal:
@@ -100,13 +120,13 @@ def _authorization(request: Request) -> str:
     return header
 
 
-def _of_key(ctx: Context, text: str, any_of: tuple[str, ...]) -> Principal:
+def _of_key(ctx: Context, text: str, any_of: tuple[str, ...], *, fresh: bool = False) -> Principal:
     if not keys.is_key(text):
         raise ApiError(
             "invalid_secret_key_format",
             "Authentication failed: this is no API key; perhaps a character is missing or wrong",
         )
-    key = keys.find(ctx, text)
+    key = keys.find(ctx, text, fresh=fresh)
     if key is None:
         raise ApiError(
             "unknown_account", "Authentication failed: the API key is not known, or has ended"
@@ -114,4 +134,4 @@ def _of_key(ctx: Context, text: str, any_of: tuple[str, ...]) -> Principal:
     if any_of and not any(keys.grants(key.scopes, scope) for scope in any_of):
         wanted = f": {any_of[0]}" if len(any_of) == 1 else f" one of: {' or '.join(any_of)}"
         raise ApiError("forbidden", f"Insufficient scope. Required{wanted}")
-    return Principal(key.owner, key.scopes)
+    return Principal(key.owner, key.scopes, key=key)
