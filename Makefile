@@ -38,7 +38,7 @@ bench: .venv/.dev ## measure and hold against the budgets
 
 validate: .venv-sam/.ok ## check template.yaml (sam validate, cfn-lint)
 	@$(SAM) validate --lint
-	@.venv-sam/bin/cfn-lint template.yaml && echo "cfn-lint: no findings"
+	@.venv-sam/bin/cfn-lint template.yaml scripts/front-door.yaml && echo "cfn-lint: no findings"
 
 build: .venv-sam/.ok ## build for AWS (RUNTIME=python3.12 takes another version)
 	@python=$$(scripts/find-python $(RUNTIME:python%=%)) && \

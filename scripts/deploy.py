@@ -8,6 +8,9 @@ The first time it asks for region and parameters, when somebody is there to answ
 the defaults. (`sam deploy --guided` would ask once for each of fifty routes whether it may be
 without an authorizer of API Gateway, and give up at the first Enter.)
 
+Changes of a stack that stands are shown before they are made, when somebody is there to look
+(DEPLOY=--no-confirm-changeset does without). scripts/guard.py says what is refused.
+
 SAM takes parameter overrides as a whole: one given on its command line would drop those that are
 saved. So they are joined here, and kept (tags too, which SAM would take off the stack when a later
 deployment does not name them).
@@ -27,11 +30,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import guard
 from botocore.exceptions import ProfileNotFound
 
 PROJECT = Path(__file__).resolve().parent.parent
 TEMPLATE = PROJECT / "template.yaml"
 SAM = PROJECT / ".venv-sam/bin/sam"
+# Groups of parameters that nobody needs for a first deployment.
+NOT_ASKED = {"Network and roles", "Changes of what cannot be undone", "Restored tables"}
 # Key="Value", or Key=Value, as somebody may have written it by hand.
 OVERRIDE = re.compile(r'(\w+)=("(?:\\.|[^"\\])*"|\S*)')
 
@@ -119,12 +125,20 @@ def begin(config: Path, stack: str, given: list[str]) -> None:
 
 
 def parameters() -> dict[str, dict[str, Any]]:
-    """Return the template's parameters that somebody may choose."""
+    """Return the template's parameters that are asked for the first time."""
     sys.path.insert(0, str(TEMPLATE.parent))
     from local.template import load
 
-    found: dict[str, dict[str, Any]] = load(TEMPLATE)["Parameters"]
-    return {name: each for name, each in found.items() if name != "Runtime"}
+    template = load(TEMPLATE)
+    found: dict[str, dict[str, Any]] = template["Parameters"]
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    seldom = {
+        name
+        for group in groups
+        if group["Label"]["default"] in NOT_ASKED
+        for name in group["Parameters"]
+    }
+    return {name: found[name] for name in found if name not in {"Runtime", *seldom}}
 
 
 def ask(name: str, description: str, rules: dict[str, Any]) -> str:
@@ -182,7 +196,7 @@ def remember(config: Path, given: list[str], tags: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Deploy; return SAM's exit status."""
+    """Deploy, and protect what was deployed; return SAM's exit status."""
     parser = argparse.ArgumentParser(description="Deploys a stack")
     parser.add_argument("stack")
     parser.add_argument("runtime")
@@ -196,14 +210,70 @@ def main(arguments: list[str]) -> int:
     overrides("", *given)  # refuses what is no parameter, before anything is asked
     if not saved(config):
         begin(config, chosen.stack, given)
+    try:
+        account = account_of(chosen.stack)
+    except ProfileNotFound as error:
+        raise SystemExit(str(error)) from None
+    before = guard.standing(account, chosen.stack)
+    if before is not None:
+        given = check(chosen.stack, before, config, given)
     tags = chosen.tags.split()
     region = "" if saved(config).get("region") else os.environ.get("AWS_REGION", "")
-    environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
-    call = [*command(config, chosen.stack, region, given, tags), *shlex.split(chosen.sam)]
-    status = subprocess.run(call, env=environment, check=False).returncode  # noqa: S603
+
+    def sam(*more: str) -> int:
+        call = command(config, chosen.stack, region, [*given, *more], tags)
+        if before is not None and sys.stdin.isatty():
+            call.append("--confirm-changeset")
+        call += shlex.split(chosen.sam)
+        environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
+        return subprocess.run(call, env=environment, check=False).returncode  # noqa: S603
+
+    wanted = values(config, given)
+    if before is None and wanted.get("DeletionProtection", "Enabled") == "Enabled":
+        # A creation that fails must be able to take its tables away again. (Said each time: what
+        # is not given stays with SAM as it was.)
+        status = sam("DeletionProtection=Disabled") or sam("DeletionProtection=Enabled")
+    else:
+        status = sam()
     if status == 0:
         remember(config, given, tags)
+        guard.protect(account, chosen.stack)
     return status
+
+
+def account_of(stack: str) -> Any:
+    """Return a boto3 session for the account and region of a stack."""
+    known = saved(config_of(stack))
+    # boto3 itself reads AWS_DEFAULT_REGION only.
+    region = known.get("region") or os.environ.get("AWS_REGION")
+    return boto3.Session(profile_name=known.get("profile"), region_name=region)
+
+
+def values(config: Path, given: list[str]) -> dict[str, str]:
+    """Return what the parameters will be, as far as somebody chose them."""
+    joined = overrides(saved(config).get("parameter_overrides", ""), *given)
+    return {name: text.strip('"') for name, _, text in (each.partition("=") for each in joined)}
+
+
+def check(stack: str, before: dict[str, str], config: Path, given: list[str]) -> list[str]:
+    """Return what is given, completed; before a KMS key is left, nothing may need it any more.
+
+    Raises:
+        SystemExit: data keys would not open afterwards.
+    """
+    after = {**before, **values(config, given)}
+    if former := guard.leaves_a_key(before, after):
+        guard.refuse_a_direct_change(stack, before, former)
+        import rewrap
+
+        # Said to be done already; what it finds tells whether it was.
+        print(f"Nothing may need {former} any more: all data keys are wrapped anew.")
+        if rewrap.main(stack):
+            raise SystemExit(f"Nothing was deployed: some data keys still need {former}")
+    named = after.get("KmsKeyArn", "") not in {"", before.get("KmsKeyArn", "")}
+    if named and not any(each.startswith("WrapWith=") for each in given):
+        return [*given, "WrapWith=KmsKeyArn"]  # else a key would be named and not used
+    return given
 
 
 if __name__ == "__main__":

@@ -8,25 +8,15 @@ AWS_REGION or AWS_DEFAULT_REGION and AWS_PROFILE.
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from deploy import config_of, saved
+from deploy import account_of
 
 
 class Refused(Exception):  # noqa: N818 - an outcome, not a fault
     """AWS refused, or the function failed; the text says why."""
-
-
-def session(stack: str) -> Any:
-    """Return a boto3 session for the account and region of a stack."""
-    known = saved(config_of(stack))
-    # boto3 itself reads AWS_DEFAULT_REGION only.
-    region = known.get("region") or os.environ.get("AWS_REGION")
-    return boto3.Session(profile_name=known.get("profile"), region_name=region)
 
 
 class Stack:
@@ -40,7 +30,8 @@ class Stack:
         # Above the longest time of a function, and no second call behind an answer that was lost.
         patient = Config(read_timeout=150, retries={"total_max_attempts": 1})
         try:
-            account = session(name)
+            account = account_of(name)
+            self.account = account
             self._functions = account.client("lambda", config=patient)
             found = account.client("cloudformation").describe_stacks(StackName=name)
         except (BotoCoreError, ClientError) as error:

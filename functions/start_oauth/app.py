@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
 
+MOVED = "keystow_moved"  # stands in the query of a browser that was sent to the canonical host
+
 
 def connect(ctx: Context, request: Request) -> Response:
     """Send the browser to the provider."""
-    if request.host_url != request.base_url:
-        # The cookie must reach the callback, so it is set where the callback is.
-        query = f"?{request.raw_query}" if request.raw_query else ""
+    if request.host_url != request.base_url and MOVED not in request.query:
+        # The cookie must reach the callback, so it is set where the callback is. Moved once only:
+        # behind a front door every request comes to another host than the browser sees.
+        query = f"?{request.raw_query}&{MOVED}=1" if request.raw_query else f"?{MOVED}=1"
         # API Gateway has decoded the path (payload 2.0); a header takes it encoded only.
         path = quote(request.path, safe="/:@~.,-_")
         return Response(302, headers={"location": f"{request.base_url}{path}{query}"})
@@ -32,7 +35,8 @@ def connect(ctx: Context, request: Request) -> Response:
     try:
         session = auth.session_in_query(ctx, request)
         unique_key = parameters.unique_key(request, "providerConfigKey")
-        started = start(ctx, session, unique_key, request.query, request.base_url)
+        query = {name: value for name, value in request.query.items() if name != MOVED}
+        started = start(ctx, session, unique_key, query, request.base_url)
     except ApiError as error:
         _tell(ctx, request, error.code, error.message or error.code, unique_key)
         raise

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -66,11 +66,13 @@ class Caller:
             "AWS_REGION": REGION,
         }
 
-    def call(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the scripts; every question that comes is answered with Enter."""
+    def call(
+        self, script: str, *arguments: str, answer: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of the scripts; every question that comes is answered so, and with Enter."""
         typed, terminal = pty.openpty()
         try:
-            os.write(typed, b"\n" * 100)
+            os.write(typed, f"{answer}\n".encode() * 100)
             return subprocess.run(
                 [PYTHON, self.project / "scripts" / script, *arguments],
                 cwd=self.project,
@@ -85,10 +87,10 @@ class Caller:
             os.close(typed)
             os.close(terminal)
 
-    def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def deploy(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
         """As `make deploy` does after `make build`."""
         built = "--sam=--template-file template.yaml"
-        return self.call("deploy.py", "keystow", "python3.13", *arguments, built)
+        return self.call("deploy.py", "keystow", "python3.13", *arguments, built, answer=answer)
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +107,18 @@ def deployed(caller: Caller, aws: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def client(aws: str, service: str) -> Any:
+    """A client of one of the emulator's services."""
+    return boto3.Session("test", "test", region_name=REGION).client(service, endpoint_url=aws)
+
+
 def _tell_where_the_emulator_is(aws: str) -> None:
     """On AWS a function finds its services by itself."""
-    account = boto3.Session("test", "test", region_name=REGION)
-    stack = account.client("cloudformation", endpoint_url=aws)
+    stack = client(aws, "cloudformation")
     function = stack.describe_stack_resource(
         StackName="keystow", LogicalResourceId="BootstrapKeysFunction"
     )["StackResourceDetail"]["PhysicalResourceId"]
-    functions = account.client("lambda", endpoint_url=aws)
+    functions = client(aws, "lambda")
     known = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     variables = {**known, "AWS_ENDPOINT_URL": aws}
     functions.update_function_configuration(
@@ -144,7 +150,7 @@ def test_the_first_keys_are_answered_once(caller: Caller) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_a_later_deployment_asks_nothing_and_keeps_what_it_was_given(caller: Caller) -> None:
-    changed = caller.deploy("--parameters=LogLevel=WARN", "--tags=team=crm")
+    changed = caller.deploy("--parameters=LogLevel=WARN", "--tags=team=crm", answer="y")
     assert changed.returncode == 0, changed.stdout + changed.stderr
     assert "Region [" not in changed.stdout
     unchanged = caller.deploy()
@@ -154,6 +160,32 @@ def test_a_later_deployment_asks_nothing_and_keeps_what_it_was_given(caller: Cal
     options = kept["default"]["deploy"]["parameters"]
     assert options["parameter_overrides"] == 'Runtime="python3.13" LogLevel="WARN"'
     assert options["tags"] == "team=crm"
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_change_that_nobody_approves_is_not_made(caller: Caller, aws: str) -> None:
+    declined = caller.deploy("--parameters=LogRetentionDays=7", answer="n")
+    assert "Deploy this changeset?" in declined.stdout + declined.stderr
+    stack = client(aws, "cloudformation").describe_stacks(StackName="keystow")["Stacks"][0]
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert parameters["LogRetentionDays"] == "30"
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_deployed_stack_is_protected_from_deletion(aws: str) -> None:
+    formation = client(aws, "cloudformation")
+    assert (
+        "AWS::DynamoDB::Table" in formation.get_stack_policy(StackName="keystow")["StackPolicyBody"]
+    )
+    tables = [
+        each["PhysicalResourceId"]
+        for each in formation.describe_stack_resources(StackName="keystow")["StackResources"]
+        if each["ResourceType"] == "AWS::DynamoDB::Table"
+    ]
+    assert tables
+    for table in tables:
+        found = client(aws, "dynamodb").describe_table(TableName=table)["Table"]
+        assert found["DeletionProtectionEnabled"] is True
 
 
 @pytest.mark.usefixtures("deployed")

@@ -60,6 +60,8 @@ def values_of(condition: Mapping[str, Any], key: str) -> list[str]:
 
 
 def permissions(statement: Mapping[str, Any]) -> Iterator[Permission]:
+    if statement["Effect"] == "Deny":
+        return
     condition = statement.get("Condition") or {}
     if condition:
         shape = {

@@ -8,9 +8,14 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from botocore.exceptions import ClientError
+
+from local import template as templates
 
 ROOT = Path(__file__).resolve().parents[2]
 # As somebody may have it from `sam deploy --guided`.
@@ -38,7 +43,50 @@ def deploy(tmp_path, monkeypatch):
     for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    # A stack that stands; tests of the first deployment and of the guard say what else.
+    module.really_account_of = module.account_of
+    monkeypatch.setattr(module, "account_of", Aws)
     return module
+
+
+class Aws:
+    """CloudFormation, as far as `make deploy` speaks to it itself."""
+
+    standing: ClassVar = {"keystow": {}, "other": {}, "staging": {}}
+    asked: ClassVar = []
+
+    def __init__(self, _stack):
+        pass
+
+    def client(self, _service):
+        return self
+
+    def describe_stacks(self, StackName):  # noqa: N803 - boto3's name
+        if StackName not in self.standing:
+            message = f"Stack with id {StackName} does not exist"
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "x")
+        known = self.standing[StackName].items()
+        parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in known]
+        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Parameters": parameters}]}
+
+    def set_stack_policy(self, StackName, StackPolicyBody):  # noqa: N803 - boto3's names
+        self.asked.append(("policy", StackName, json.loads(StackPolicyBody)))
+
+    def update_termination_protection(self, StackName, EnableTerminationProtection):  # noqa: N803
+        self.asked.append(("termination", StackName, EnableTerminationProtection))
+
+
+@pytest.fixture
+def stands(deploy, monkeypatch):
+    """Say with which parameters the stack stands; None: there is none yet."""
+
+    def with_parameters(parameters):
+        known = {} if parameters is None else {"keystow": parameters}
+        monkeypatch.setattr(Aws, "standing", known)
+        monkeypatch.setattr(Aws, "asked", [])
+
+    with_parameters({})
+    return with_parameters
 
 
 @pytest.fixture
@@ -179,6 +227,135 @@ def test_an_unknown_profile_is_said_in_words(deploy, sam, monkeypatch, tmp_path)
         deploy.main(["keystow", "python3.13"])
 
 
+def test_the_first_deployment_protects_tables_only_once_all_is_created(deploy, sam, stands):
+    stands(None)
+    assert deploy.main(["keystow", "python3.13"]) == 0
+    created, protected = sam.calls
+    assert 'DeletionProtection="Disabled"' in given(created, "--parameter-overrides")
+    assert 'DeletionProtection="Enabled"' in given(protected, "--parameter-overrides")
+    assert "DeletionProtection" not in str(options(deploy))
+
+
+def test_a_creation_that_fails_leaves_nothing_protected(deploy, sam, stands):
+    stands(None)
+    sam.status = 1
+    assert deploy.main(["keystow", "python3.13"]) == 1
+    assert len(sam.calls) == 1
+    assert Aws.asked == []
+
+
+def test_who_wants_no_protected_tables_gets_none(deploy, sam, stands):
+    stands(None)
+    deploy.main(["keystow", "python3.13", "--parameters", "DeletionProtection=Disabled"])
+    assert len(sam.calls) == 1
+    assert 'DeletionProtection="Disabled"' in given(sam.calls[0], "--parameter-overrides")
+
+
+def test_each_deployment_protects_the_stack_its_tables_and_its_key(deploy, sam, stands):
+    deploy.main(["keystow", "python3.13"])
+    (_, _, policy), (_, _, terminates) = Aws.asked
+    assert terminates is True
+    (denied,) = [each for each in policy["Statement"] if each["Effect"] == "Deny"]
+    assert set(denied["Action"]) == {"Update:Replace", "Update:Delete"}
+    template = templates.load(ROOT / "template.yaml")["Resources"].values()
+    kept = {
+        each["Type"] for each in template if each.get("DeletionPolicy", "").startswith("Retain")
+    }
+    assert set(denied["Condition"]["StringEquals"]["ResourceType"]) == kept
+
+
+def test_changes_are_shown_before_they_are_made_to_who_can_look(deploy, sam, typed, stands):
+    deploy.main(["keystow", "python3.13"])
+    assert "--confirm-changeset" in sam.calls[0]
+
+
+def test_without_a_terminal_nobody_is_waited_for(deploy, sam, monkeypatch):
+    monkeypatch.setattr(deploy.sys.stdin, "isatty", lambda: False, raising=False)
+    deploy.main(["keystow", "python3.13"])
+    assert "--confirm-changeset" not in sam.calls[0]
+
+
+def test_a_stack_that_cannot_be_looked_at_is_not_changed(deploy, sam, monkeypatch):
+    def refused(_self, StackName):  # noqa: N803 - boto3's name
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not you"}}, "x")
+
+    monkeypatch.setattr(Aws, "describe_stacks", refused)
+    with pytest.raises(SystemExit, match="not you"):
+        deploy.main(["keystow", "python3.13"])
+    assert sam.calls == []
+
+
+KEYS = [f"arn:aws:kms:us-east-1:111122223333:key/{name}" for name in "ab"]
+
+
+@pytest.fixture
+def rewrapped(monkeypatch):
+    """What `make rewrap` answers when the tool calls it."""
+
+    class Rewrap(types.ModuleType):
+        status = 0
+        calls: ClassVar = []
+
+        def main(self, stack):
+            self.calls.append(stack)
+            return self.status
+
+    found = Rewrap("rewrap")
+    found.calls.clear()
+    monkeypatch.setitem(sys.modules, "rewrap", found)
+    return found
+
+
+@pytest.mark.parametrize("after", [KEYS[1], ""])
+def test_no_kms_key_is_left_while_it_wraps_data_keys(deploy, sam, stands, rewrapped, after):
+    stands({"KmsKeyArn": KEYS[0], "WrapWith": "KmsKeyArn"})
+    with pytest.raises(SystemExit, match=r"make deploy STACK=keystow PARAMETERS='WrapWith=Vault"):
+        deploy.main(["keystow", "python3.13", "--parameters", f"KmsKeyArn={after}"])
+    assert sam.calls == []
+
+
+def test_a_key_and_the_way_back_in_one_step_would_leave_it_too(deploy, sam, stands, rewrapped):
+    stands({"KmsKeyArn": KEYS[0]})
+    change = f"KmsKeyArn={KEYS[1]} WrapWith=VaultKey"
+    with pytest.raises(SystemExit, match="Nothing was deployed"):
+        deploy.main(["keystow", "python3.13", "--parameters", change])
+    assert sam.calls == []
+
+
+@pytest.mark.parametrize("after", [KEYS[1], ""])
+def test_a_kms_key_is_left_once_all_data_keys_were_wrapped_anew(
+    deploy, sam, stands, rewrapped, after
+):
+    stands({"KmsKeyArn": KEYS[0], "WrapWith": "VaultKey"})
+    assert deploy.main(["keystow", "python3.13", "--parameters", f"KmsKeyArn={after}"]) == 0
+    assert rewrapped.calls == ["keystow"]
+    wanted = given(sam.calls[0], "--parameter-overrides")
+    assert f'KmsKeyArn="{after}"' in wanted
+    assert ('WrapWith="KmsKeyArn"' in wanted) == bool(after)
+
+
+def test_a_kms_key_is_not_left_while_some_data_key_needs_it(deploy, sam, stands, rewrapped):
+    stands({"KmsKeyArn": KEYS[0], "WrapWith": "VaultKey"})
+    rewrapped.status = 1
+    with pytest.raises(SystemExit, match="still need"):
+        deploy.main(["keystow", "python3.13", "--parameters", f"KmsKeyArn={KEYS[1]}"])
+    assert sam.calls == []
+
+
+@pytest.mark.parametrize("change", [f"KmsKeyArn={KEYS[0]}", "WrapWith=VaultKey", "LogLevel=WARN"])
+def test_what_leaves_no_key_needs_no_rewrapping(deploy, sam, stands, rewrapped, change):
+    stands({"KmsKeyArn": KEYS[0], "WrapWith": "KmsKeyArn"})
+    assert deploy.main(["keystow", "python3.13", "--parameters", change]) == 0
+    assert rewrapped.calls == []
+
+
+def test_a_first_key_of_ones_own_is_named_freely(deploy, sam, stands, rewrapped):
+    stands({"KmsKeyArn": ""})
+    deploy.main(["keystow", "python3.13", "--parameters", f"KmsKeyArn={KEYS[0]}"])
+    assert f'KmsKeyArn="{KEYS[0]}"' in given(sam.calls[0], "--parameter-overrides")
+    assert rewrapped.calls == []
+
+
 def test_the_profile_is_kept(deploy, sam, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "work")
     deploy.main(["keystow", "python3.13"])
@@ -289,7 +466,7 @@ def test_the_first_keys_are_asked_for_where_the_stack_is(
         monkeypatch.setenv(name, value)
     if config:
         deploy.config_of("keystow").write_text(config)
-    assert script("deployed").session("keystow").region_name == region
+    assert deploy.really_account_of("keystow").region_name == region
 
 
 class Account:
@@ -323,7 +500,7 @@ def run(deploy, monkeypatch):
     def with_answers(name, *answers):
         deployed, account = script("deployed"), Account(*answers)
         monkeypatch.setitem(sys.modules, "deployed", deployed)
-        monkeypatch.setattr(deployed, "session", lambda _stack: account)
+        monkeypatch.setattr(deployed, "account_of", lambda _stack: account)
         return script(name).main("keystow"), account
 
     return with_answers

@@ -93,8 +93,40 @@ def test_another_host_first_sends_the_browser_to_the_canonical_one(world: World)
     path = f"/oauth/connect/rot?connect_session_token={token}&params%5Ba%5D=b+c"
     moved = world.browser().get(path, headers={"host": "abc.execute-api.example.com"})
     assert moved.status == 302
-    assert moved.headers["location"] == f"https://keystow.test{path}"
+    assert moved.headers["location"] == f"https://keystow.test{path}&keystow_moved=1"
     assert moved.cookies == ()
+    assert world.attempts() == []
+
+
+def test_behind_a_front_door_the_browser_is_not_sent_round_in_circles(world: World) -> None:
+    # Whatever address the browser uses, API Gateway sees its own.
+    own = {"host": "abc.execute-api.example.com"}
+    path = f"/oauth/connect/rot?connect_session_token={world.session()}"
+    browser = world.browser()
+    moved = browser.get(path, headers=own)
+    again = moved.headers["location"].removeprefix("https://keystow.test")
+    begun = browser.get(again, headers=own)
+    assert begun.status == 302
+    place = urlsplit(begun.headers["location"])
+    assert place.netloc != "keystow.test"
+    assert "keystow_moved" not in place.query
+    assert len(begun.cookies) == 1
+    assert len(world.attempts()) == 1
+
+
+def test_a_front_door_that_says_its_name_costs_no_redirect(world: World) -> None:
+    door = {"host": "abc.execute-api.example.com", "x-forwarded-host": "keystow.test"}
+    path = f"/oauth/connect/rot?connect_session_token={world.session()}"
+    begun = world.browser().get(path, headers=door)
+    assert urlsplit(begun.headers["location"]).netloc != "keystow.test"
+    assert len(world.attempts()) == 1
+
+
+def test_no_other_name_of_a_front_door_is_believed(world: World) -> None:
+    door = {"host": "abc.execute-api.example.com", "x-forwarded-host": "evil.example"}
+    path = f"/oauth/connect/rot?connect_session_token={world.session()}"
+    moved = world.browser().get(path, headers=door)
+    assert urlsplit(moved.headers["location"]).netloc == "keystow.test"
     assert world.attempts() == []
 
 
@@ -102,7 +134,7 @@ def test_the_canonical_address_is_spelled_so_that_no_header_can_be_made_of_it(wo
     path = "/oauth/connect/a%20b%0D%0AX-Evil:%201"
     moved = world.browser().get(path, headers={"host": "abc.execute-api.example.com"})
     assert moved.status == 302
-    assert moved.headers["location"] == f"https://keystow.test{path}"
+    assert moved.headers["location"] == f"https://keystow.test{path}?keystow_moved=1"
 
 
 def test_a_callback_in_a_form_becomes_a_get(world: World) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from keystow.errors import ApiError, Issue
 from keystow.http.query import parse
@@ -170,6 +170,11 @@ def request_from(event: Mapping[str, Any], public_url: str) -> Request:
     host_url = f"https://{context.get('domainName', '')}"
     if public_url.startswith("http://"):
         host_url = f"http://{context.get('domainName', '')}"
+    # A front door may say where the browser came to. It is believed only where it changes nothing
+    # but that the browser is not sent there once more.
+    door = headers.get("x-forwarded-host")
+    if door and public_url and door == urlsplit(public_url).netloc:
+        host_url = public_url.rstrip("/")
     body = event.get("body") or ""
     try:
         decoded = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
