@@ -9,12 +9,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks import cost, layer, reads, start_up, sweep, worker
+from benchmarks import ceilings, cost, layer, reads, start_up, sweep, worker
 
 if TYPE_CHECKING:
     from benchmarks.report import Line
 
-PARTS = ("reads", "start-up", "layer", "worker", "sweep", "cost")
+PARTS = ("reads", "start-up", "layer", "worker", "sweep", "ceilings", "cost")
 
 
 def main() -> int:
@@ -24,8 +24,8 @@ def main() -> int:
     parser.add_argument("--large", action="store_true", help="sweep over 100,000 and a million")
     parser.add_argument("--rounds", type=int, default=start_up.ROUNDS, help="of start-up")
     options = parser.parse_args()
-    wanted = tuple(options.parts) or PARTS
-    if unknown := set(wanted) - set(PARTS):
+    wanted = set(options.parts or PARTS)
+    if unknown := wanted - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     print(
         f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} processors,"
@@ -40,12 +40,14 @@ def main() -> int:
         passed &= show("Start-up of each function", start_up.run(options.rounds))
     if "layer" in wanted:
         passed &= show("Layer", layer.run())
-    if "worker" in wanted or "cost" in wanted:
+    if wanted & {"worker", "ceilings", "cost"}:
         working = worker.run()
         passed &= show("Refresh worker", working.lines)
     if "sweep" in wanted:
         sizes = sweep.LARGE if options.large else sweep.QUICK
         passed &= show("Finding what is due", sweep.run(sizes))
+    if "ceilings" in wanted:
+        passed &= show("Ceilings by memory", ceilings.run(working.cpu))
     if "cost" in wanted:
         passed &= show("Cost at list prices", cost.run(reading, working.cpu))
     verdict = "every budget is kept" if passed else "A BUDGET IS MISSED"
