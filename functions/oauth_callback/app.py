@@ -22,7 +22,10 @@ def callback(ctx: Context, request: Request) -> Response:
         page = pages.success_page(pending=ended.pending)
         return Response(200, page, pages.headers())
     page = pages.error_page(
-        ended.description, ended.error_type or "unknown_err", provider_errors(request.query)
+        ended.description,
+        ended.error_type or "unknown_err",
+        provider_errors(request.query),
+        ended.log_id,
     )
     return Response(400, page, pages.headers())
 

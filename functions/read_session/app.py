@@ -1,4 +1,4 @@
-"""GET and DELETE /connect/session, POST /connect/telemetry."""
+"""GET and DELETE /connect/session, its status, POST /connect/telemetry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.http.urls import telemetry_cors
-from keystow.sessions import service, tokens
+from keystow.sessions import outcomes, service, tokens
 from keystow.sessions.requests import TelemetryBody
 from keystow.validation import body_of
 
@@ -24,6 +24,15 @@ def show(ctx: Context, request: Request) -> Response:
     request.refuse_query()
     request.refuse_body()
     return Response(200, service.describe(ctx, session))
+
+
+def status(ctx: Context, request: Request) -> Response:
+    """Tell how the session's latest attempt went."""
+    # An attempt that began in the session's last minute may end half an hour after it.
+    session = auth.session_token(ctx, request, grace=tokens.LIFE_SECONDS)
+    request.refuse_query()
+    request.refuse_body()
+    return Response(200, outcomes.describe(session))
 
 
 def end(ctx: Context, request: Request) -> Response:
@@ -50,6 +59,7 @@ def telemetry(ctx: Context, request: Request) -> Response:
 handler = lambda_handler_for(
     {
         "GET /connect/session": show,
+        "GET /connect/session/status": status,
         "DELETE /connect/session": end,
         "POST /connect/telemetry": telemetry,
     }

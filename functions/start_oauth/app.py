@@ -32,6 +32,7 @@ def connect(ctx: Context, request: Request) -> Response:
         path = quote(request.path, safe="/:@~.,-_")
         return Response(302, headers={"location": f"{request.base_url}{path}{query}"})
     unique_key = request.path_params.get("providerConfigKey", "")
+    session = None
     try:
         session = auth.session_in_query(ctx, request)
         unique_key = parameters.unique_key(request, "providerConfigKey")
@@ -39,10 +40,14 @@ def connect(ctx: Context, request: Request) -> Response:
         started = start(ctx, session, unique_key, query, request.base_url)
     except ApiError as error:
         _tell(ctx, request, error.code, error.message or error.code, unique_key)
-        raise
+        if not request.wants_page:
+            raise
+        page = pages.error_page(error.message or error.code, error.code)
+        return Response(error.status, page, pages.headers(), code=error.code)
     except AuthorizationFailed as failure:
         _tell(ctx, request, failure.error_type, failure.description, unique_key)
-        page = pages.error_page(failure.description, failure.error_type, {})
+        log_id = session.operation_id if session else ""
+        page = pages.error_page(failure.description, failure.error_type, {}, log_id)
         return Response(400, page, pages.headers())
     return Response(
         302,
@@ -54,7 +59,10 @@ def connect(ctx: Context, request: Request) -> Response:
 def _tell(
     ctx: Context, request: Request, error_type: str, description: str, unique_key: str
 ) -> None:
-    """Tell the opener, whose promise would stay open otherwise; the answer itself stands."""
+    """Tell the opener, whose promise would stay open otherwise; the answer itself stands.
+
+    The page tells it as well. The session's status does not: what is refused changes nothing.
+    """
     socket = request.query.get("ws_client_id")
     if not isinstance(socket, str) or not socket:
         return

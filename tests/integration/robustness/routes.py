@@ -22,7 +22,11 @@ IGNORED = {"last_used", "last_used_at", "last_fetched_at", "ttl"}
 PAGES = {"GET /oauth/callback", "GET /oauth/connect/{providerConfigKey}", "GET /ui/{page+}"}
 FORM = "POST /oauth/callback"
 IN_QUERY = ("/oauth/connect/", "/api-auth/", "/auth/", "/oauth2/auth/")
-BY_SESSION = {"GET /connect/session", "DELETE /connect/session"}
+BY_SESSION = {
+    "GET /connect/session",
+    "GET /connect/session/status",
+    "DELETE /connect/session",
+}
 OPEN = {
     "GET /health",
     "GET /ready",

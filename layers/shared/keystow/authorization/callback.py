@@ -32,7 +32,7 @@ from keystow.records.attempt import Attempt
 from keystow.records.connection import Sealed
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
-from keystow.sessions import quotas
+from keystow.sessions import outcomes, quotas
 from keystow.store import (
     ConditionFailed,
     Exists,
@@ -67,6 +67,7 @@ class Ended:
     error_type: str | None = None
     description: str = ""
     pending: bool = False  # the connection waits for confirmation
+    log_id: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -112,6 +113,7 @@ def finish(
         )
         return _tell_failure(ctx, attempt, told)
     waits = attempt.session.confirm
+    outcomes.succeeded(ctx, attempt.session, attempt.unique_key, connection_id, pending=waits)
     _push(ctx, attempt, sockets.success(attempt.unique_key, connection_id, pending=waits))
     return Ended(pending=waits)
 
@@ -139,7 +141,7 @@ def _check(
         if attempt.outcome is not None and now - attempt.used_at < TOMBSTONE_SECONDS * 1000:
             outcome = attempt.outcome
             waits = bool(outcome.get("pending"))
-            return Ended(outcome["error_type"], outcome["description"], pending=waits)
+            return Ended(outcome["error_type"], outcome["description"], waits, attempt.operation_id)
         raise AuthorizationFailed("state_err", "This authorization has been used already")
     if attempt.expires_at <= now:
         raise AuthorizationFailed("state_err", "This authorization took too long; start again")
@@ -352,7 +354,11 @@ def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) 
     )
     if failure.error_type in {"state_err", "state_cookie_err"}:
         return ended  # the attempt itself is untouched
+    ended = Ended(failure.error_type, failure.description, log_id=attempt.operation_id)
     _remember(ctx, attempt, ended)
+    outcomes.failed(
+        ctx, attempt.session, attempt.unique_key, failure.error_type, failure.description
+    )
     activity.finish(
         ctx,
         attempt.environment,

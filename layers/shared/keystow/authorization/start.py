@@ -15,7 +15,7 @@ from keystow.oauth import state as states
 from keystow.records.attempt import Attempt, AttemptSecrets, seal
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
-from keystow.sessions import quotas
+from keystow.sessions import outcomes, quotas
 from keystow.store import Put
 from keystow.store.operations import NEW
 from keystow.text import trimmed
@@ -132,6 +132,7 @@ def start(
         scopes=tuple(scopes),
     )
     ctx.store.put(Put(attempt.key, attempt.as_item(), NEW))
+    outcomes.begun(ctx, session)
     activity.finish(
         ctx,
         session.environment,

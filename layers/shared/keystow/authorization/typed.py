@@ -23,7 +23,7 @@ from keystow.modes.verification import verify
 from keystow.oauth.errors import TokenError
 from keystow.records.connection import Sealed
 from keystow.secret import Secret
-from keystow.sessions import quotas
+from keystow.sessions import outcomes, quotas
 from keystow.text import trimmed
 from keystow.validation import (
     CLIENT_ID_MAX,
@@ -159,6 +159,9 @@ def _connect(ctx: Context, scope: Scope, mode: AuthMode, typed: Sealed, started:
         details={"auth": AUTH_TYPES[mode]},
     )
     activity.finish(ctx, session.environment, log, "success", message)
+    outcomes.succeeded(
+        ctx, session, integration.unique_key, scope.connection_id, pending=session.confirm
+    )
 
 
 def _integration(
@@ -219,6 +222,13 @@ def _failed(ctx: Context, scope: Scope, log: str, error: ApiError) -> None:
         log,
         "failed",
         activity.Message("error", error.message or error.code, {"code": error.code}),
+    )
+    outcomes.failed(
+        ctx,
+        scope.session,
+        scope.integration.unique_key,
+        error.code,
+        error.message or error.code,
     )
 
 

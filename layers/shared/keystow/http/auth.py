@@ -80,12 +80,15 @@ def session_or_secret_key(ctx: Context, request: Request, *any_of: str) -> Princ
     return _of_key(ctx, text, any_of)
 
 
-def session_token(ctx: Context, request: Request) -> ConnectSession:
-    """Return the connect session of the Authorization header. Raises 401."""
+def session_token(ctx: Context, request: Request, *, grace: float = 0) -> ConnectSession:
+    """Return the connect session of the Authorization header, ended up to ``grace`` seconds ago.
+
+    Raises 401.
+    """
     from keystow.sessions import tokens  # most functions see no session: start-up time
 
     header = _authorization(request)
-    return tokens.find(ctx, header.split("Bearer ")[-1])
+    return tokens.find(ctx, header.split("Bearer ")[-1], grace=grace)
 
 
 def session_in_query(ctx: Context, request: Request) -> ConnectSession:

@@ -55,7 +55,7 @@ def lambda_handler_for(
             extra={
                 "route": request.route,
                 "status": response.status,
-                "code": _code(response),
+                "code": response.code,
                 "ms": round((time.perf_counter() - started) * 1000, 1),
                 "request_id": request.request_id,
             },
@@ -66,14 +66,18 @@ def lambda_handler_for(
 
 
 def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Response:
-    """Return the response of a request; every error becomes the envelope of the contract."""
+    """Return the response of a request.
+
+    Every error becomes the envelope of the contract, or a page where a browser asks for one.
+    """
     try:
         response = (routes.get(request.route) or _no_route)(ctx, request)
     except ApiError as error:
-        response = error_response(error)
+        response = error_response(error, request)
     except ItemTooLarge:
         response = error_response(
-            ApiError("request_too_large", "What would be stored is over the limit of 400 KB")
+            ApiError("request_too_large", "What would be stored is over the limit of 400 KB"),
+            request,
         )
     except (StoreUnavailable, TransactionConflict, VaultUnavailable) as error:
         logger.warning("unavailable", extra={"cause": type(error).__name__, "detail": str(error)})
@@ -82,7 +86,8 @@ def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Res
                 "temporarily_unavailable",
                 "A service this needs did not answer; try again shortly",
                 headers={"retry-after": "2"},
-            )
+            ),
+            request,
         )
     except VaultError as error:
         logger.error("a stored secret does not open", extra={"at": _place(error)})
@@ -91,7 +96,8 @@ def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Res
                 "invalid_credentials",
                 "A stored secret cannot be opened; it must be given anew",
                 status=424,
-            )
+            ),
+            request,
         )
     except Exception as error:  # noqa: BLE001 - the last line of defence; nothing may leak
         reference = str(uuid.uuid4())
@@ -105,10 +111,15 @@ def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Res
                 "generic_error_support",
                 f"Something failed on our side; it is logged under {reference}",
                 payload=reference,
-            )
+            ),
+            request,
         )
     return Response(
-        response.status, response.body, {**BASE_HEADERS, **response.headers}, response.cookies
+        response.status,
+        response.body,
+        {**BASE_HEADERS, **response.headers},
+        response.cookies,
+        response.code,
     )
 
 
@@ -116,15 +127,15 @@ def _no_route(_ctx: Context, _request: Request) -> Response:
     raise ApiError("not_found", "There is no such route")
 
 
-def error_response(error: ApiError) -> Response:
-    """Return an error as the one shape of the contract."""
-    return Response(error.status, error.as_json(), error.headers)
+def error_response(error: ApiError, request: Request) -> Response:
+    """Return an error as the one shape of the contract; as a page to a browser that navigates."""
+    if not request.wants_page:
+        return Response(error.status, error.as_json(), error.headers, code=error.code)
+    from keystow.pages import problem  # most functions never meet a browser: start-up time
 
-
-def _code(response: Response) -> str | None:
-    if isinstance(response.body, dict) and isinstance(response.body.get("error"), dict):
-        return str(response.body["error"].get("code"))
-    return None
+    reference = error.payload if isinstance(error.payload, str) else ""
+    headers = {**error.headers, **problem.headers()}
+    return Response(error.status, problem.page(error.code, reference), headers, code=error.code)
 
 
 def _place(error: BaseException) -> list[str]:

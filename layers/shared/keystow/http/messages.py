@@ -45,6 +45,13 @@ class Request(Value):
     def __repr__(self) -> str:
         return f"Request({self.method} {self.route})"  # a body or a header may hold a secret
 
+    @property
+    def wants_page(self) -> bool:
+        """Whether a browser navigates here, and shows its user what comes back."""
+        accept = self.headers.get("accept", "").lower()
+        page, data = accept.find("text/html"), accept.find("application/json")
+        return page >= 0 and not 0 <= data < page and "authorization" not in self.headers
+
     def json(self) -> Any:
         """Return the decoded JSON body; the :data:`no_body` mark when there is none.
 
@@ -92,12 +99,16 @@ class Request(Value):
 
 
 class Response(Value):
-    """An HTTP response; a dict or list body is sent as JSON, text and bytes as they are."""
+    """An HTTP response; a dict or list body is sent as JSON, text and bytes as they are.
+
+    ``code`` is that of an error, for the log.
+    """
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     cookies: tuple[str, ...] = ()
+    code: str | None = None
 
 
 def _decoded(body: bytes) -> Any:

@@ -36,6 +36,7 @@ class ConnectSession(Value):
     reconnect: tuple[str, str, str] | None = None  # integration id, connection id, identity
     single_use: bool = False
     confirm: bool = False
+    outcome: dict[str, Any] | None = None  # of its latest attempt; written beside the rest
 
     @property
     def key(self) -> Key:
@@ -92,4 +93,5 @@ class ConnectSession(Value):
             reconnect=None if reconnect is None else tuple(reconnect),
             single_use=details.get("single_use", False),
             confirm=details.get("confirm", False),
+            outcome=item.get("outcome"),
         )

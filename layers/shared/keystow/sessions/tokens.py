@@ -34,8 +34,13 @@ def new_token(random: Randomness) -> Secret[str]:
     return Secret(PREFIX + random.bytes(32).hex())
 
 
-def find(ctx: Context, text: str) -> ConnectSession:
+def find(ctx: Context, text: str, *, grace: float = 0) -> ConnectSession:
     """Return the live session of a token.
+
+    Args:
+        ctx: the container's context.
+        text: the token.
+        grace: seconds after its end in which the session still counts.
 
     Raises:
         ApiError: 401 ``invalid_connect_session_token_format``, ``unknown_connect_session_token``
@@ -47,7 +52,7 @@ def find(ctx: Context, text: str) -> ConnectSession:
             "Authentication failed: the connect session token is malformed",
         )
     item = ctx.store.get(connect_session(ids.sha256_hex(text)))
-    if item is None or item["expires_at"] <= ctx.clock.now() * 1000:
+    if item is None or item["expires_at"] <= (ctx.clock.now() - grace) * 1000:
         raise ApiError(
             "unknown_connect_session_token",
             "Authentication failed: the connect session is unknown or has expired",
