@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import mimetypes
 import re
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from keystow.errors import ApiError
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.pages.monogram import CONTENT_TYPE, monogram
+from keystow.pages.sentences import DECLINING, SENTENCES
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -46,8 +48,20 @@ def _load() -> tuple[dict[str, Asset], str]:
         if kind.startswith("text/"):
             kind += "; charset=utf-8"
         assets[path.name] = Asset(path.read_bytes(), kind)
-        digest.update(path.name.encode() + b"\0" + assets[path.name].body)
+    assets["sentences.js"] = Asset(_sentences().encode(), "text/javascript; charset=utf-8")
+    for name in sorted(assets):
+        digest.update(name.encode() + b"\0" + assets[name].body)
     return assets, digest.hexdigest()[:16]
+
+
+def _sentences() -> str:
+    """Return the sentences for people as a script: one table for all pages."""
+    table = {code: [each.title, each.text] for code, each in SENTENCES.items()}
+    return (
+        "// What each code means to people; made of keystow.pages.sentences.\n"
+        f"export const sentences = {json.dumps(table)};\n"
+        f"export const declining = new RegExp({json.dumps(DECLINING.pattern)});\n"
+    )
 
 
 ASSETS, RELEASE = _load()

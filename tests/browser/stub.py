@@ -165,10 +165,13 @@ class Stub:
         }
         self.refuse = None
         self.refuse_all = None
+        self.slow = None
         self.callback_answers = True
         self.popup_outcome = "success"
         self.popup_pause = 0.0
+        self.refusal = "The provider refused: server_error"
         self.greets = True
+        self.status = {"status": "pending", "log_id": "op_1"}
 
     # ---- what the pages ask ----
 
@@ -228,10 +231,15 @@ class Stub:
 
     async def describe(self, request):
         self.note(request)
+        if self.slow is not None:
+            await asyncio.to_thread(self.slow.wait, 30)
         allowed = self.allowed if self.allowed is not None else self.offered
         return self.gate(request) or JSONResponse(
             {"data": {**self.session, "allowed_integrations": allowed}}
         )
+
+    async def session_status(self, request):
+        return self.gate(request) or JSONResponse({"data": self.status})
 
     async def integrations(self, request):
         self.note(request)
@@ -267,7 +275,7 @@ class Stub:
     async def start_oauth(self, request):
         self.note(request)
         query = dict(parse_qsl(request.url.query))
-        return RedirectResponse(f"/provider?ws={query['ws_client_id']}", 302)
+        return RedirectResponse(f"/provider?ws={query.get('ws_client_id', '')}", 302)
 
     async def consent(self, request):
         return HTMLResponse(
@@ -287,15 +295,21 @@ class Stub:
                 "provider_config_key": key,
                 "connection_id": "c-9",
                 "error_type": "callback_err",
-                "error_desc": "The provider refused: access_denied",
+                "error_desc": self.refusal,
             }
+        if good:
+            made = {"provider_config_key": key, "connection_id": "c-9"}
+            self.status = {"status": "connected", **made, "changed_at": "2026-01-01T00:00:00Z"}
+        else:
+            why = {"code": frame["error_type"], "message": frame["error_desc"]}
+            self.status = {"status": "failed", **why, "changed_at": "2026-01-01T00:00:00Z"}
+        self.status["log_id"] = "op_1"
         if socket_:
             await socket_.send_text(json.dumps(frame))
-        text = (
-            callback.success_page()
-            if good
-            else callback.error_page("Refused", "callback_err", {"error": "access_denied"})
-        )
+        text = callback.success_page()
+        if not good:
+            said = {"error": self.refusal.split()[-1]}
+            text = callback.error_page(self.refusal, "callback_err", said)
         return Response(text, 200 if good else 400, callback.headers())
 
     async def socket(self, websocket):
@@ -329,11 +343,19 @@ class Stub:
         wanted = dict(request.query_params)
         silent = wanted.pop("silent", None)
         scheme = wanted.pop("scheme", "normal").replace("_", " ")
+        around = wanted.pop("frame_scheme", "inherit")
+        policy = wanted.pop("policy", "origin")
+        if "linked" in wanted:
+            wanted["session_token"] = TOKEN
+            silent = wanted.pop("linked")
         wanted.setdefault("apiURL", "https://evil.example")
         query = "&".join(f"{name}={value}" for name, value in wanted.items())
         return HTMLResponse(
             f"""<!doctype html><title>Host</title>
-            <style>:root {{ color-scheme: {scheme} }} body {{ background: rgb(0 0 255) }}</style>
+            <meta name="referrer" content="{policy}">
+            <style>:root {{ color-scheme: {scheme} }}
+            #connect-ui {{ color-scheme: {around} }}
+            body {{ background: rgb(0 0 255) }}</style>
             <h1>The customer's own page</h1>
             <script>
             window.seen = [];
@@ -352,6 +374,18 @@ class Stub:
             frame.src = base + '/ui/connect/?{query}';
             document.body.append(frame);
             </script>"""
+        )
+
+    async def outer(self, request):
+        return HTMLResponse(
+            f"<!doctype html><title>Outer</title><iframe name=inner style='width:900px;"
+            f"height:700px' src='{request.query_params['inner']}'></iframe>"
+        )
+
+    async def leading(self, _request):
+        return HTMLResponse(
+            f"<!doctype html><title>Shop</title><a id=go href='{self.url}/ui/connect/"
+            f"?session_token={TOKEN}'>Connect</a>"
         )
 
     async def opener(self, _request):
@@ -378,6 +412,7 @@ class Stub:
             routes=[
                 Route("/ui/{page:path}", self.page),
                 Route("/connect/session", self.describe),
+                Route("/connect/session/status", self.session_status),
                 Route("/connect/telemetry", self.telemetry, methods=["POST"]),
                 Route("/integrations", self.integrations),
                 Route("/providers/{name}", self.provider),
@@ -390,6 +425,8 @@ class Stub:
                 Route("/pages/{kind}", self.callback_page),
                 Route("/opener", self.opener),
                 Route("/parent", self.parent),
+                Route("/outer", self.outer),
+                Route("/leading", self.leading),
                 Route("/images/{rest:path}", self.logo),
                 WebSocketRoute("/", self.socket),
             ]

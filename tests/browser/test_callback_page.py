@@ -1,6 +1,7 @@
 """The callback page: whom it tells, when it closes, what it shows."""
 
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.full
 
@@ -43,7 +44,10 @@ def test_the_providers_own_words_are_told_as_json_and_shown_as_text(page, stub):
         '{"error":"access_denied","error_description":"Ada </script><b>said</b> no"}'
     )
     assert popup.evaluate("window.__nangoOAuthError.errorType") == "callback_err"
-    assert popup.get_by_text("Ada </script><b>said</b> no").is_visible()
+    expect(popup.get_by_role("heading")).to_have_text("You declined")
+    expect(popup.get_by_text("Ada </script><b>said</b> no")).to_be_hidden()
+    popup.get_by_text("Show details").click()
+    expect(popup.get_by_text("Ada </script><b>said</b> no")).to_be_visible()
     assert popup.locator("main b").count() == 0
 
 
@@ -56,7 +60,8 @@ def test_an_error_in_the_query_wins_over_success(page, stub):
     popup = _open(page, stub, "success", "?error=access_denied&error_description=No%20thanks")
     page.wait_for_function("window.seen.length")
     assert page.evaluate("window.seen[0].type") == "nango_oauth_callback_error"
-    assert popup.get_by_text("No thanks").is_visible()
+    expect(popup.get_by_role("heading")).to_have_text("The connection was not made")
+    assert popup.get_by_text("No thanks").count() == 0
     page.wait_for_timeout(700)
     assert not popup.is_closed()
 

@@ -33,6 +33,8 @@ export function socketUrl(websocketsPath) {
   return url;
 }
 
+const LONGEST_WAIT = 40_000; // API Gateway answers within 30 s
+
 async function call(url, options = {}) {
   let response;
   try {
@@ -41,6 +43,7 @@ async function call(url, options = {}) {
       credentials: 'omit',
       redirect: 'error',
       referrerPolicy: 'no-referrer',
+      signal: AbortSignal.timeout(LONGEST_WAIT),
       ...options,
     });
   } catch {
@@ -52,12 +55,15 @@ async function call(url, options = {}) {
   } catch { /* judged below */ }
   if (!response.ok || !body || body.error) {
     const error = (body && body.error) || {};
-    throw new ApiFailure(error.code || 'unknown_error', error.message || '', response.status);
+    const failure = new ApiFailure(error.code || 'unknown_error', error.message || '',
+      response.status);
+    if (typeof error.payload === 'string') failure.reference = error.payload;
+    throw failure;
   }
   return body;
 }
 
-/** One visitor's session. The token lives in this object only. */
+/** One visitor's session. */
 export class Session {
   #token;
 
@@ -74,6 +80,9 @@ export class Session {
 
   /** The session's description. */
   describe() { return this.#get('connect/session'); }
+
+  /** How the latest attempt went: `{status, connection_id?, code?, changed_at?, log_id}`. */
+  status() { return this.#get('connect/session/status'); }
 
   /** The integrations this session may connect. */
   integrations() { return this.#get('integrations'); }
@@ -98,11 +107,11 @@ export class Session {
     });
   }
 
-  /** Where the popup begins. */
+  /** Where the popup begins; without a socket's id, the status tells how it ended. */
   authorizeUrl(key, params, credentials, socketId) {
     const query = this.#query(params);
     for (const [name, value] of Object.entries(credentials)) query[`credentials[${name}]`] = value;
-    query.ws_client_id = socketId;
+    if (socketId) query.ws_client_id = socketId;
     return apiUrl(`oauth/connect/${encodeURIComponent(key)}`, query);
   }
 

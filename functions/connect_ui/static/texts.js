@@ -13,7 +13,12 @@ export const texts = {
   empty: 'There is nothing to connect here',
   emptyHint: 'No integration is open to this session. Ask the application that sent you here.',
   askedBy: '{site} asks for access',
+  askedInside: '{site}, shown inside {outer}, asks for access',
+  askedHidden: 'A page that hides its address asks for access',
+  linkFrom: 'You came here from {site}.',
+  linkHidden: 'You came here by a link. Go on only if you expected it.',
   forWhom: 'for {who}',
+  youAre: 'You connect for {who}.',
   connectTitle: 'Connect {name}',
   reconnectTitle: 'Reconnect {name}',
   oauthHint: '{name} opens in a window of its own. Sign in there and approve.',
@@ -24,6 +29,21 @@ export const texts = {
   connect: 'Connect',
   reconnect: 'Reconnect',
   connecting: 'Connecting…',
+  connectingSlow: 'Still connecting…',
+  slow: 'This takes longer than usual.',
+  leaveTitle: 'Leave without connecting?',
+  leaveHint: 'What you typed will be lost.',
+  leaveYes: 'Leave',
+  leaveNo: 'Stay',
+  declinedTitle: 'You declined',
+  declinedHint: 'Nothing was shared.',
+  goBack: 'Back',
+  details: 'Show details',
+  detailCode: 'Code',
+  detailSaid: 'Message',
+  detailReference: 'Reference',
+  detailLog: 'Log',
+  theProvider: 'The provider',
   optional: 'optional',
   show: 'Show',
   hide: 'Hide',
@@ -38,6 +58,7 @@ export const texts = {
   showWindow: 'Show the window',
   cancel: 'Cancel',
   windowTitle: 'One moment…',
+  windowHint: 'You are being taken to {name}.',
   doneTitle: 'Connected',
   doneHint: 'Your {name} account is connected.',
   pendingTitle: 'Almost there',
@@ -55,30 +76,30 @@ export const texts = {
   mustBeEmail: '{title} must be an e-mail address.',
   tooLong: '{title} is too long.',
   fixFields: 'Please check the marked fields.',
-  blockedTitle: 'The window was blocked',
   blockedHint: 'Your browser kept the sign-in window from opening. Allow pop-ups for this page, '
     + 'then try again.',
-  closedTitle: 'The window was closed',
   closedHint: 'The connection was not made. If the window is still open, you can go on there; '
     + 'otherwise try again.',
-  refusedTitle: 'These credentials were refused',
-  refusedHint: '{name} did not accept what you entered. Check it and try again.',
   failedTitle: 'The connection was not made',
   failedHint: 'Something went wrong. Please try again.',
-  lineTitle: 'The line to the server was lost',
-  lineHint: 'Check your internet connection and try again.',
   expiredTitle: 'This session has ended',
   expiredHint: 'For your safety, sessions end after a while. Go back to the application and '
     + 'start again.',
   noTokenTitle: 'This link is not complete',
   noTokenHint: 'Open this page from the application that asks you to connect an account.',
-  lateTitle: 'No answer from the application',
   lateHint: 'The page that opened this window did not say who you are. Close it and try again.',
-  unsupportedTitle: '{name} cannot be connected here yet',
-  unsupportedHint: 'This way of signing in ({mode}) is not supported yet.',
 };
+
+const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]/;
+const CONTROLS = /[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Keep a name from outside from turning the text around it (Unicode Bidirectional Algorithm). */
+export function isolated(name) {
+  return TURNS.test(name) ? `\u2068${name.replace(CONTROLS, '')}\u2069` : name;
+}
 
 /** Return the text of a name with its {marks} filled in. */
 export function say(name, values = {}) {
-  return texts[name].replace(/\{(\w+)\}/g, (mark, key) => values[key] ?? mark);
+  return texts[name].replace(/\{(\w+)\}/g,
+    (mark, key) => (key in values ? isolated(String(values[key])) : mark));
 }

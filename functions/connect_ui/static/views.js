@@ -11,9 +11,12 @@ const SHAPES = {
   go: 'M9 5l7 7-7 7',
   good: 'M5 12.5l4.5 4.5L19 7.5',
   bad: 'M12 7v6M12 16.5v.5',
+  calm: 'M7 12h10',
   wait: 'M14 4h6v6M20 4l-9 9M18 14v5a1 1 0 0 1-1 1H5a1 1 0 0 1-1-1V7a1 1 0 0 1 1-1h5',
 };
 const SEARCH_FROM = 7;
+const SLOW = 3_000;
+const INTERIM_SLOW = 8_000;
 
 /** Make an element: `el('p', {class: 'soft'}, 'text', child)`. */
 export function el(tag, attributes = {}, ...children) {
@@ -86,18 +89,62 @@ function heading(text) {
 }
 
 /** Who asks, and for whom: the site is what the browser told us, so it cannot be invented. */
-function asker({ site, who }) {
-  if (!site && !who) return null;
-  const parts = [];
-  if (site) parts.push(say('askedBy', { site }));
-  if (who) parts.push(say('forWhom', { who }));
-  const line = parts.join(' ');
-  return el('p', { class: 'asker' }, line[0].toUpperCase() + line.slice(1));
+function asker({ way, site, outer, who }) {
+  let asked = 'linkHidden';
+  if (way === 'frame') asked = site ? (outer ? 'askedInside' : 'askedBy') : 'askedHidden';
+  else if (site) asked = 'linkFrom';
+  return el('p', { class: way === 'frame' && !site ? 'asker doubt' : 'asker' },
+    say(asked, { site, outer }) + (who ? ` ${say(way === 'frame' ? 'forWhom' : 'youAre', { who })}` : ''));
 }
 
-export function showLoading(chrome) {
+/** Wait for the API; when it is slow, say so and offer to ask again. */
+export function showLoading(chrome, retry = null) {
+  const slow = el('div', { class: 'slow', hidden: true }, el('p', { class: 'soft' }, say('slow')),
+    retry ? el('button', { type: 'button', class: 'quiet', onclick: retry }, say('retry')) : null);
   show([bar(chrome), el('div', { class: 'center tall' },
-    heading(say('loading')), el('div', { class: 'spinner', 'aria-hidden': 'true' }))]);
+    heading(say('loading')), el('div', { class: 'spinner', 'aria-hidden': 'true' }), slow)]);
+  setTimeout(() => {
+    if (!slow.isConnected) return;
+    slow.hidden = false;
+    announce(say('slow'));
+  }, SLOW);
+}
+
+/** What a new window shows until the provider's page is there; it takes our own style sheet. */
+export function interim(page, name) {
+  const root = page.documentElement;
+  const own = document.documentElement;
+  root.lang = own.lang;
+  root.dataset.theme = own.dataset.theme;
+  root.dataset.embedded = 'false';
+  root.style.colorScheme = own.dataset.theme;
+  page.title = say('windowTitle');
+  const sheet = page.createElement('link');
+  sheet.rel = 'stylesheet';
+  sheet.href = document.querySelector('link[rel="stylesheet"]').href;
+  page.head.append(sheet);
+  const slow = el('p', { class: 'soft', hidden: true }, say('slow'));
+  page.body.replaceChildren(el('div', { class: 'backdrop' },
+    el('main', { class: 'card' }, el('div', { class: 'center tall', role: 'status' },
+      el('h1', {}, say('windowTitle')),
+      el('p', { class: 'soft' }, say('windowHint', { name })),
+      el('div', { class: 'spinner', 'aria-hidden': 'true' }), slow))));
+  setTimeout(() => { slow.hidden = false; }, INTERIM_SLOW);
+}
+
+/** "Show details": what a person can hand on to somebody who can look into it. */
+function details(rows, log) {
+  if (!rows?.length) return null;
+  const list = el('dl', {});
+  const row = (label, value) => list.append(el('dt', {}, label),
+    el('dd', { dir: 'auto' }, value));
+  rows.forEach(([label, value]) => row(label, value));
+  const box = el('details', {}, el('summary', {}, say('details')), list);
+  box.addEventListener('toggle', async () => {
+    const id = await log?.();
+    if (id) row(say('detailLog'), id);
+  }, { once: true });
+  return box;
 }
 
 /** The list of integrations. `choose(integration)` is called with the one that was picked. */
@@ -111,7 +158,7 @@ export function showList(chrome, { integrations, asking, choose, reconnecting, q
     const row = el('li', {}, el('button', { type: 'button', class: 'row',
       onclick: () => choose(one, search ? search.value : '') },
     logo(one.display_name || one.unique_key, one.logo),
-    el('span', { class: 'name' }, one.display_name || one.unique_key,
+    el('span', { class: 'name', dir: 'auto' }, one.display_name || one.unique_key,
       doubled(integrations, one) ? el('small', {}, one.unique_key) : null),
     icon('go')));
     row.dataset.words = `${one.display_name} ${one.unique_key} ${one.provider}`.toLowerCase();
@@ -134,7 +181,7 @@ export function showList(chrome, { integrations, asking, choose, reconnecting, q
     : null;
   show([bar(chrome),
     heading(say(reconnecting ? 'chooseReconnect' : 'choose')),
-    asker(asking) || el('p', { class: 'soft' }, say('chooseHint')),
+    el('p', { class: 'soft' }, say('chooseHint')), asker(asking),
     search, el('ul', { class: 'list' }, ...rows), empty]);
   if (search && query) {
     search.value = query;
@@ -198,7 +245,8 @@ export function showForm(chrome, {
     submit(values());
   } },
   problem ? el('div', { class: 'problem', role: 'alert' },
-    el('strong', {}, problem.title), el('span', {}, problem.text)) : null,
+    el('strong', {}, problem.title), el('span', {}, problem.text),
+    details(problem.detail, problem.log)) : null,
   ...blocks,
   el('button', { type: 'submit', class: 'main', 'data-focus': !blocks.length || null },
     say(reconnecting ? 'reconnect' : 'connect')));
@@ -278,19 +326,79 @@ export function showWaiting(chrome, { name, onFocus, onCancel }) {
     heading(say('waitTitle')),
     el('p', { class: 'soft' }, say('waitHint', { name })),
     el('div', { class: 'buttons' },
-      el('button', { type: 'button', class: 'main', onclick: onFocus }, say('showWindow')),
+      onFocus
+        ? el('button', { type: 'button', class: 'main', onclick: onFocus }, say('showWindow'))
+        : null,
       el('button', { type: 'button', class: 'quiet', onclick: onCancel }, say('cancel'))))]);
 }
 
-/** The end of a road, good or bad; `action` is `{label, run}`. */
-export function showOutcome(chrome, { kind, title, text, detail, action }) {
+/** The end of a road: `kind` good, bad or calm; `actions` are `{label, run, quiet?}`. */
+export function showOutcome(chrome, { kind, title, text, detail, log, actions = [] }) {
+  const buttons = actions.map(({ label, run, quiet }, at) => el('button', { type: 'button',
+    class: quiet ? 'quiet' : 'main', 'data-focus': at === 0, onclick: () => run() }, label));
   show([bar(chrome), el('div', { class: 'center tall', role: kind === 'bad' ? 'alert' : null },
     el('span', { class: `mark ${kind}` }, icon(kind)),
     heading(title), el('p', { class: 'soft' }, text),
-    detail ? el('p', { class: 'detail' }, detail) : null,
-    action
-      ? el('button', { type: 'button', class: 'main', 'data-focus': true, onclick: action.run },
-        action.label)
-      : null)]);
+    buttons.length ? el('div', { class: 'buttons' }, ...buttons) : null,
+    details(detail, log))]);
   if (kind !== 'bad') announce(`${title}. ${text}`); // an alert speaks for itself
+}
+
+/** Show that something typed in is on its way; the form stays where it is. */
+export function showBusy(chrome) {
+  const button = document.querySelector('form .main');
+  if (!button) {
+    showLoading(chrome);
+    return;
+  }
+  button.disabled = true;
+  button.classList.add('busy');
+  button.textContent = say('connecting');
+  announce(say('connecting'));
+  setTimeout(() => { if (button.isConnected) button.textContent = say('connectingSlow'); }, SLOW);
+}
+
+/** Whether a question is open. */
+export function isAsking() {
+  return Boolean(document.querySelector('dialog[open]'));
+}
+
+/** Ask yes or no, over everything else; Escape is no. */
+export function ask({ title, text, yes, no }) {
+  return new Promise((answer) => {
+    const dialog = el('dialog', { role: 'alertdialog', 'aria-labelledby': 'question',
+      'aria-describedby': 'question-text' },
+    el('h2', { id: 'question' }, title), el('p', { id: 'question-text', class: 'soft' }, text),
+    el('div', { class: 'buttons' },
+      el('button', { type: 'button', class: 'main',
+        onclick: () => dialog.close('') }, no),
+      el('button', { type: 'button', class: 'quiet', onclick: () => dialog.close('yes') }, yes)));
+    dialog.addEventListener('keydown', (event) => event.stopPropagation());
+    dialog.addEventListener('close', () => {
+      dialog.remove();
+      answer(dialog.returnValue === 'yes');
+    });
+    document.getElementById('card').append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** Tab stays inside the card while it covers somebody else's page. */
+export function keepFocusInside() {
+  const card = document.getElementById('card');
+  card.addEventListener('keydown', (event) => {
+    if (event.key !== 'Tab') return;
+    const stops = [...card.querySelectorAll('button, a[href], input, select, summary')]
+      .filter((node) => !node.disabled && node.getClientRects().length);
+    if (!stops.length) return;
+    const [first, last] = [stops[0], stops[stops.length - 1]];
+    const here = document.activeElement;
+    if (event.shiftKey && (here === first || here.tagName === 'H1')) {
+      event.preventDefault();
+      last.focus();
+    } else if (!event.shiftKey && here === last) {
+      event.preventDefault();
+      first.focus();
+    }
+  });
 }

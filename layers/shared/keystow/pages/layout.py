@@ -36,7 +36,7 @@ h1 { margin: 0 0 8px; font-size: 21px; line-height: 1.3; text-wrap: balance;
 p { margin: 0 0 8px; color: var(--soft); overflow-wrap: anywhere; }
 details { margin-top: 16px; font-size: 14px; text-align: start; }
 summary { display: table; margin: 0 auto; padding: 6px 10px; color: var(--soft); cursor: pointer;
-  border-radius: 8px; }
+  border-radius: 8px; text-decoration: underline; text-underline-offset: 3px; }
 summary:hover { color: var(--text); }
 dl { margin: 8px 0 0; padding: 12px 14px; border: 1px solid var(--line); border-radius: 10px; }
 dt { color: var(--soft); }

@@ -165,7 +165,7 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "generic_error_support": _FAULT,
 }
 
-_DECLINING: Final = re.compile(
+DECLINING: Final = re.compile(
     r"\b(access_denied|user_denied|consent_denied|user_cancel(?:l?ed)?(?:_\w+)?)\b"
 )
 """How providers say that somebody said no (RFC 6749 §4.1.2.1 has ``access_denied``)."""
@@ -185,4 +185,4 @@ def is_declined(code: str, said: str) -> bool:
         code: the error's type.
         said: what the provider, or our own message, says.
     """
-    return code == "callback_err" and _DECLINING.search(said) is not None
+    return code == "callback_err" and DECLINING.search(said) is not None
