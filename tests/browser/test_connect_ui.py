@@ -7,6 +7,8 @@ import threading
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.stub import PROVIDERS
+
 pytestmark = pytest.mark.full
 TOKEN = "nango_connect_session_" + "ab" * 32
 
@@ -398,6 +400,31 @@ def test_on_a_phone_nothing_is_cut_off(page, stub):
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
+@pytest.mark.parametrize("embedded", [False, True])
+def test_at_twice_the_size_everything_can_be_reached(page, stub, embedded):
+    stub.offered = ["zendesk"]
+    page.set_viewport_size({"width": 640, "height": 380})
+    surface = embed(page, stub) if embedded else link(page, stub)
+    expect(surface.get_by_label("Subdomain")).to_be_visible()
+    button = surface.get_by_role("button", name="Connect")
+    button.scroll_into_view_if_needed()
+    expect(button).to_be_in_viewport(ratio=1)
+    wide = surface.locator("html").evaluate("(root) => root.scrollWidth - root.clientWidth")
+    assert wide == 0
+
+
+def test_long_names_stay_inside_the_card(page, stub, monkeypatch):
+    name = "Donaudampfschifffahrtsgesellschaftskapitaenskajuete" * 2
+    monkeypatch.setitem(PROVIDERS, "stripe", {**PROVIDERS["stripe"], "display_name": name})
+    stub.offered = ["stripe"]
+    page.set_viewport_size({"width": 390, "height": 700})
+    link(page, stub)
+    expect(heading(page)).to_have_text(f"Connect {name}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    inside = page.locator("#card").evaluate("(card) => card.scrollWidth - card.clientWidth")
+    assert inside == 0
+
+
 def corner(page):
     """Return the colour of a screenshot's lower right corner, as red, green and blue."""
     address = "data:image/png;base64," + base64.b64encode(page.screenshot()).decode()
@@ -613,6 +640,23 @@ def test_in_a_frame_the_history_stays_the_hosts(page, stub):
     frame.get_by_role("button", name="Back to the list").click()
     expect(heading(frame)).to_have_text("Choose what to connect")
     assert page.evaluate("history.length") == before
+
+
+def test_a_frame_that_was_given_a_link_survives_a_reload_of_its_own(page, stub):
+    stub.offered = ["github", "stripe"]
+    page.goto(f"{stub.host}/parent?linked=1")
+    frame = page.frame_locator("#connect-ui")
+    frame.get_by_role("button", name="Stripe").click()
+    expect(heading(frame)).to_have_text("Connect Stripe")
+    page.frames[1].evaluate("location.reload()")
+    expect(heading(frame)).to_have_text("Connect Stripe")
+    expect(frame.locator(".asker")).to_contain_text(stub.host.removeprefix("http://"))
+
+
+def test_the_token_of_an_embedding_page_is_not_in_the_history(page, stub):
+    frame = embed(page, stub)
+    expect(heading(frame)).to_have_text("Connect GitHub")
+    assert page.frames[1].evaluate("history.state") is None
 
 
 # ---- without a socket, with a slow API ----

@@ -96,15 +96,17 @@ function receive(token, at) {
 
 function start() {
   const linkToken = query.get('session_token');
-  const held = embedded ? null : window.history.state;
+  const held = window.history.state;
   if (linkToken !== null) {
     // The token leaves the address bar and every later Referer at once. What stays is in the
     // history entry, which only pages of our own origin in this tab can read.
     query.delete('session_token');
     const rest = query.toString();
     window.history.replaceState(null, '', window.location.pathname + (rest ? `?${rest}` : ''));
+    journey.note();
     receive(linkToken, null);
-  } else if (!embedded) {
+  } else if (!embedded || TOKEN.test(held?.token)) {
+    journey.note();
     show(held);
   } else {
     showLoading(chrome());
