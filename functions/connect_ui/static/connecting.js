@@ -54,7 +54,9 @@ async function outcomeSince(session, before) {
 
 function madeOf(status) {
   return {
-    connectionId: status.connection_id, providerConfigKey: status.provider_config_key,
+    connectionId: status.connection_id,
+    providerConfigKey: status.provider_config_key,
+    isPending: status.is_pending === true,
   };
 }
 

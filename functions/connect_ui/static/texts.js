@@ -62,7 +62,7 @@ export const texts = {
   doneTitle: 'Connected',
   doneHint: 'Your {name} account is connected.',
   pendingTitle: 'Almost there',
-  pendingHint: '{name} still has to confirm the connection. You need not wait here.',
+  pendingHint: 'Your {name} account still has to be confirmed. You need not wait here.',
   finish: 'Finish',
   tabHint: 'You can close this tab.',
   retry: 'Try again',

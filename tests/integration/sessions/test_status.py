@@ -49,7 +49,7 @@ def test_without_a_socket_the_status_tells_the_connection(world: World) -> None:
     assert world.back(browser, state).status == 200
     found = status(world, token)
     assert found["status"] == "connected"
-    assert found["provider_config_key"] == world.key
+    assert (found["provider_config_key"], found["is_pending"]) == (world.key, False)
     assert world.read(found["connection_id"]).status == 200
     assert found["changed_at"].endswith("Z")
 

@@ -71,6 +71,14 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
         "No answer from the application",
         "The page that opened this window did not say who you are. Close it and try again.",
     ),
+    "connect_session_used": Sentence(
+        "This link was used already",
+        "It connects one account. Go back to the application and start again.",
+    ),
+    "connection_pending": Sentence(
+        "This connection is being confirmed",
+        "The application is about to confirm it. Wait a moment, then try again.",
+    ),
     "integration_not_allowed": Sentence(
         "{name} is not open to you",
         "This session does not allow it. Ask the people who run the application.",

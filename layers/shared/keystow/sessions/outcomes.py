@@ -25,9 +25,20 @@ def begun(ctx: Context, session: ConnectSession) -> None:
         _write(ctx, session, None)
 
 
-def succeeded(ctx: Context, session: ConnectSession, unique_key: str, connection_id: str) -> None:
-    """Note that a connection was made."""
-    made = {"provider_config_key": unique_key, "connection_id": connection_id}
+def succeeded(
+    ctx: Context,
+    session: ConnectSession,
+    unique_key: str,
+    connection_id: str,
+    *,
+    pending: bool = False,
+) -> None:
+    """Note that a connection was made; ``pending``: it still has to be confirmed by somebody."""
+    made = {
+        "provider_config_key": unique_key,
+        "connection_id": connection_id,
+        "is_pending": pending,
+    }
     _write(ctx, session, {"status": "connected", **made, "at": _now(ctx)})
 
 
