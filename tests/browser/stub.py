@@ -239,6 +239,7 @@ class Stub:
         )
 
     async def session_status(self, request):
+        self.note(request)
         return self.gate(request) or JSONResponse({"data": self.status})
 
     async def integrations(self, request):

@@ -653,6 +653,22 @@ def test_a_frame_that_was_given_a_link_survives_a_reload_of_its_own(page, stub):
     expect(frame.locator(".asker")).to_contain_text(stub.host.removeprefix("http://"))
 
 
+def test_another_session_begins_its_own_way(page, stub):
+    stub.offered = ["github", "stripe"]
+    frame = embed(page, stub)
+    frame.get_by_role("button", name="Stripe").click()
+    expect(heading(frame)).to_have_text("Connect Stripe")
+    page.evaluate(
+        "sessionToken => frame.contentWindow.postMessage("
+        "{type: 'session_token', sessionToken}, '*')",
+        TOKEN,
+    )
+    expect(heading(frame)).to_have_text("Choose what to connect")
+    frame.get_by_role("button", name="Stripe").click()
+    frame.get_by_role("button", name="Back to the list").click()
+    expect(heading(frame)).to_have_text("Choose what to connect")
+
+
 def test_the_token_of_an_embedding_page_is_not_in_the_history(page, stub):
     frame = embed(page, stub)
     expect(heading(frame)).to_have_text("Connect GitHub")
@@ -754,6 +770,7 @@ def test_a_lost_answer_to_a_typed_credential_is_no_failure(page, stub):
         }
         route.abort()
 
+    stub.called("/connect/session/status", 1)
     page.route("**/api-auth/**", lose)
     page.get_by_label("Secret key", exact=True).fill("sk_1")
     page.get_by_role("button", name="Connect").click()

@@ -43,7 +43,7 @@ async function call(url, options = {}) {
       credentials: 'omit',
       redirect: 'error',
       referrerPolicy: 'no-referrer',
-      signal: AbortSignal.timeout(LONGEST_WAIT),
+      signal: AbortSignal.timeout?.(LONGEST_WAIT),
       ...options,
     });
   } catch {

@@ -26,8 +26,9 @@ async function hand(mode, sent) {
   const { round, session, chosen } = state;
   const current = () => round === state.round && state.chosen === chosen;
   showBusy(chrome());
-  // Side by side with the submission it would be too late to tell old outcomes from new ones.
-  const before = await session.status().then((status) => status.changed_at, () => null);
+  // Asked for when the form was drawn: beside the submission it would be too late to tell old
+  // outcomes from new ones. Whoever types faster than the API answers goes without.
+  const before = await Promise.race([state.known, undefined]);
   try {
     const body = mode.fields.length ? sent.credentials : undefined;
     const made = await session.submit(mode.path, chosen.unique_key, sent.params, body);
@@ -35,7 +36,7 @@ async function hand(mode, sent) {
   } catch (error) {
     // An answer that was lost on its way is no failure yet: the session knows what became of it.
     const lost = error.code === 'network_error' || error.status >= 500;
-    const made = lost && current() ? await outcomeSince(session, before) : null;
+    const made = lost && before ? await outcomeSince(session, before.changed_at) : null;
     if (!current()) return;
     if (made) succeed(made);
     else failed(error);

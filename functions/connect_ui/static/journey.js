@@ -20,6 +20,11 @@ export class Journey {
     this.#noted = true;
   }
 
+  /** Forget the way of a session that another one takes the place of. */
+  reset() {
+    this.#way = [];
+  }
+
   /** The entry that is shown. */
   get here() {
     return embedded ? this.#way[this.#way.length - 1] ?? null : window.history.state;

@@ -137,6 +137,7 @@ if (embedded) {
     if (event.source !== window.parent || event.data?.type !== 'session_token') return;
     if (typeof event.data.sessionToken !== 'string') return;
     state.from = whoAsks(event.origin);
+    journey.reset();
     receive(event.data.sessionToken, null);
   });
 }

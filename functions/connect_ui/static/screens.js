@@ -85,8 +85,8 @@ async function prepare(retry) {
     }
     if (!current()) return false;
   }
+  if (state.provider !== state.providers.get(integration.provider)) report('view:integration');
   state.provider = state.providers.get(integration.provider);
-  report('view:integration');
   if (modeOf(state.provider)) return true;
   const error = new ApiFailure('unsupported_auth_mode', state.provider.auth_mode);
   tellError(error);
@@ -102,6 +102,7 @@ export function drawForm() {
   const asked = fields.some((field) => field.shown);
   const popup = modeOf(state.provider).way === 'popup';
   const hint = popup ? 'oauthHint' : (asked ? 'formHint' : 'noneHint');
+  state.known = popup ? undefined : state.session.status().catch(() => undefined);
   showForm(chromeBack(), {
     integration,
     fields,

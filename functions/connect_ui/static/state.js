@@ -10,7 +10,7 @@ export const query = new URLSearchParams(window.location.search);
 export const state = {
   token: '', from: null, session: null, info: null, integrations: [], providers: new Map(),
   chosen: null, provider: null, typed: new Map(), problem: null, attempt: null, sent: null,
-  search: '', round: 0, keepAttempt: false,
+  known: undefined, search: '', round: 0, keepAttempt: false,
 };
 
 export const journey = new Journey();
