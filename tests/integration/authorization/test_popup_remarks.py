@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -49,3 +50,16 @@ def test_a_missing_refresh_token_is_told_unless_the_entry_says_that_there_is_non
 
 def test_a_token_with_an_end_and_a_refresh_token_brings_no_remark() -> None:
     assert warnings(make_world()) == []
+
+
+@pytest.mark.parametrize("junk", [1, 60_000])
+def test_a_grant_is_kept_though_its_answer_is_too_large_to_be_stored(junk: int) -> None:
+    world = make_world()
+    digest = "".join(sha256(str(n).encode()).hexdigest() for n in range(14_000 // junk + 1))
+    world.provider.extra = {**{f"junk{n}": digest + str(n) for n in range(junk)}, "kept": [1]}
+    found = world.read(world.connected()).json()["credentials"]
+    assert (found["access_token"], found["refresh_token"]) == ("at-1", "rt-1")
+    assert len(str(found["raw"])) < 600_000
+    if junk == 1:
+        assert found["raw"]["kept"] == [1]
+        assert found["raw"]["access_token"] == "at-1"

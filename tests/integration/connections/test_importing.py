@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from keystow.clock import iso
 from keystow.store import tables
 from tests.integration.connections.world import World
+from tests.unit.oauth.doubles import jwt
 
 FLAT: dict[str, Any] = {
     "provider_config_key": "rot",
@@ -37,6 +39,21 @@ def credentials_of(world: World, key: str = "rot") -> dict[str, Any]:
     found = world.read("c1", key, "&refresh_token=true")
     assert found.status == 200, found.body
     return dict(found.json()["credentials"])
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_an_imported_token_of_a_client_brings_its_own_end(world: World, given: bool) -> None:
+    ends = int(world.ctx.clock.now()) + 600
+    credentials = {
+        "type": "OAUTH2_CC",
+        "token": jwt(exp=ends),
+        "client_id": "a",
+        "client_secret": "b",
+    }
+    if given:
+        credentials["expires_at"] = IN_DECEMBER
+    shown = world.imported("c1", "client", credentials=credentials)
+    assert shown["credentials"]["expires_at"] == (IN_DECEMBER if given else iso(ends))
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_an_answer_that_never_came_still_holds_the_lease(kind) -> None:
     ("body", "code", "text"),
     [
         ({"error": "invalid_grant", "error_description": "Bad Request"}, "invalid_grant", "Bad R"),
-        ({"error": "invalid_client"}, "invalid_client", ""),
+        ({"error": "invalid_client"}, "invalid_client", "the provider gave no other reason"),
         ({"error": "unauthorized_client", "error_description": "AADSTS700016: no such application"},
          "unauthorized_client", "AADSTS700016: no such application"),
         ({"errorCode": "E-1005"}, "e-1005", ""),

@@ -204,6 +204,7 @@ LENGTH = b"Content-Length: 20\r\n"
         "HTTP/1.1 200 OK\r\nX-N\u00e4me: x\r\n".encode() + LENGTH,
         b"HTTP/1.1 200 OK\r\nX-Null: a\x00b\r\nX-Return: a\rb\r\n" + LENGTH,
         b"HTTP/1.1 200 OK\r\nX-Null\x00: b\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\nContent-Length\x00: 3\r\nContent-Length\x01 : 4\r\n" + LENGTH,
         b"HTTP/1.1 200 \x00\x01\xff\r\n" + LENGTH,
         b"HTTP/1.1  200\r\n" + LENGTH,
         b"\r\n\r\nHTTP/1.1 200 OK\r\n" + LENGTH,
@@ -241,6 +242,13 @@ def test_a_body_in_chunks_stays_one_when_the_head_says_so_oddly_or_twice(serve, 
     ):
         head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n"
         assert egress.send("GET", serve(head + chunks).url()).body == TOKEN
+
+
+def test_a_trailer_that_is_no_header_field_does_not_cost_the_body(serve, egress) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for trailer in (b"bad trailer: x\r\n", b"X-Check: 1\r\n", b"no colon\r\n"):
+        body = b"14\r\n" + TOKEN + b"\r\n0\r\n" + trailer + b"\r\n"
+        assert egress.send("GET", serve(head + body).url()).body == TOKEN
 
 
 def test_what_looks_like_a_head_within_the_body_is_left_alone(serve, egress) -> None:

@@ -131,6 +131,26 @@ def test_no_body_takes_long_to_be_found_unreadable(hostile) -> None:
     assert time.process_time() - began < 5
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\r\n\xef\xbb\xbf{A}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{A}",
+        b"{A}\0\0\0",
+        b"{A}\n<!-- served by web-7 -->",
+        b"\0{A}\n",
+    ],
+)
+def test_what_stands_around_an_object_is_not_read(body) -> None:
+    assert read(body.replace(b"{A}", b'{"access_token":"new"}')) == {"access_token": "new"}
+
+
+@pytest.mark.parametrize("body", [b"null access_token", b"1 2", b'"a" b', b"[] x", b"x {}"])
+def test_only_an_object_may_be_followed_by_something_else(body) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        read(body)
+
+
 def test_a_number_alone_that_cannot_be_kept_is_no_answer() -> None:
     for body in (b"NaN", b"1e999"):
         with pytest.raises(ValueError, match="not JSON"):

@@ -293,7 +293,7 @@ def _exchange(
             now=began,
         )
     except TokenError as error:
-        unreadable = error.code == "unusable_answer"
+        unreadable = error.kind == "unusable"
         raise AuthorizationFailed(
             "unknown_err",
             f"The provider gave no token: {error.code}. {error.description}".strip(),

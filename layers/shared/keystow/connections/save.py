@@ -20,7 +20,14 @@ from keystow.events import outbox
 from keystow.modes import mode_of
 from keystow.modes.base import expiry_of
 from keystow.modes.verification import can_check, checked_host
-from keystow.records.connection import NO_ENVELOPE, Connection, EndUser, Sealed, StoredSecret
+from keystow.records.connection import (
+    LARGEST_SEALED,
+    NO_ENVELOPE,
+    Connection,
+    EndUser,
+    Sealed,
+    StoredSecret,
+)
 from keystow.refresh.due import next_check, next_due, read_margin, shard_of
 from keystow.registry import integrations
 from keystow.store import All, ConditionFailed, Delete, Equals, Put, tables
@@ -269,7 +276,7 @@ def sealed_secret(
         host=host,
         margin=read_margin(buffer),
     )
-    return secret.resealed(ctx.vault, draft.sealed)
+    return secret.resealed(ctx.vault, draft.sealed.within(LARGEST_SEALED))
 
 
 def event_of_pending(

@@ -24,8 +24,8 @@ from urllib.parse import urljoin
 from keystow import log  # noqa: F401 - keeps what httpcore would log to itself
 from keystow.egress.errors import EgressFailed, EgressRefused
 from keystow.egress.guard import Address, Target, approve, literal_address, parse_target
-from keystow.egress.head import Head, TooLargeHead
 from keystow.egress.reading import form_of, json_of
+from keystow.egress.receiving import Receiver, chunks_of, joined, read_body, unpacked
 
 if TYPE_CHECKING:
     import ssl
@@ -140,7 +140,7 @@ class Egress:
             EgressRefused: the guard's decision.
             EgressFailed: no answer came; ``sent`` tells whether the request may have arrived.
         """
-        timer = _Timer(deadline, self._monotonic)
+        timer = Timer(deadline, self._monotonic)
         method = method.upper()
         if not _METHOD.fullmatch(method):
             raise EgressRefused("malformed_header")
@@ -188,7 +188,7 @@ class Egress:
             headers = {k: v for k, v in headers.items() if k.lower() in _KEPT_ACROSS_ORIGINS}
         return method, target, headers, body
 
-    def _exchange(self, call: _Call, timer: _Timer, *, followed: bool) -> Answer:
+    def _exchange(self, call: _Call, timer: Timer, *, followed: bool) -> Answer:
         """Make one hop: look up, check, connect, send, read, close.
 
         Raises:
@@ -208,7 +208,7 @@ class Egress:
         finally:
             stream.close()
 
-    def _open(self, call: _Call, timer: _Timer) -> socket.socket:
+    def _open(self, call: _Call, timer: Timer) -> socket.socket:
         target = call.target
         budget = timer.part(call.connect_timeout)
         addresses = approve(
@@ -219,7 +219,7 @@ class Egress:
             return sock
         return self._start_tls(sock, target.host, timer.part(call.connect_timeout))
 
-    def _look_up(self, target: Target, timer: _Timer) -> list[Address]:
+    def _look_up(self, target: Target, timer: Timer) -> list[Address]:
         """Resolve in a thread of its own, since ``getaddrinfo`` knows no time-out."""
         literal = literal_address(target.host)
         if literal is not None:
@@ -243,7 +243,7 @@ class Egress:
         return addresses
 
     def _connect_to_one(
-        self, addresses: Sequence[Address], port: int, timer: _Timer
+        self, addresses: Sequence[Address], port: int, timer: Timer
     ) -> socket.socket:
         candidates = addresses[:_MOST_ADDRESSES]
         timed_out = False
@@ -260,7 +260,7 @@ class Egress:
                 return sock
         raise EgressFailed("timeout" if timed_out else "connect", sent=False)
 
-    def _start_tls(self, sock: socket.socket, host: str, timer: _Timer) -> socket.socket:
+    def _start_tls(self, sock: socket.socket, host: str, timer: Timer) -> socket.socket:
         import ssl
 
         try:
@@ -303,7 +303,7 @@ class _Call:
     max_bytes: int
 
 
-class _Timer:
+class Timer:
     """A stretch of time that several steps share."""
 
     def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
@@ -321,9 +321,9 @@ class _Timer:
             raise EgressFailed("timeout", sent=False)
         return left
 
-    def part(self, seconds: float) -> _Timer:
+    def part(self, seconds: float) -> Timer:
         """Return a timer of at most that many seconds, which ends with this one."""
-        return _Timer(min(seconds, self.left()), self._monotonic)
+        return Timer(min(seconds, self.left()), self._monotonic)
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
@@ -332,38 +332,7 @@ def _check_headers(headers: Mapping[str, str]) -> None:
             raise EgressRefused("malformed_header")
 
 
-class _Receiver:
-    """Receives what the parser may see: a head only once it is whole, and mended."""
-
-    def __init__(self, sock: socket.socket, timer: _Timer) -> None:
-        self.ended = False
-        self._sock = sock
-        self._timer = timer
-        self._head = Head()
-
-    def read(self, max_bytes: int) -> bytes:
-        """Return some bytes, or none at the end."""
-        ready = b""
-        while not ready and not self.ended:
-            received = self._received(max_bytes)
-            self.ended = not received
-            try:
-                ready = self._head.feed(received)
-            except TooLargeHead:
-                raise EgressFailed("too_large", sent=True) from None
-        return ready
-
-    def _received(self, max_bytes: int) -> bytes:
-        try:
-            self._sock.settimeout(self._timer.left())
-            return self._sock.recv(max_bytes)
-        except TimeoutError:
-            raise EgressFailed("timeout", sent=True) from None
-        except OSError:
-            raise EgressFailed("lost", sent=True) from None
-
-
-def _stream_over(sock: socket.socket, timer: _Timer) -> Any:
+def _stream_over(sock: socket.socket, timer: Timer) -> Any:
     """Return the socket as the network stream that httpcore reads and writes (its own seam)."""
     import httpcore
 
@@ -372,7 +341,7 @@ def _stream_over(sock: socket.socket, timer: _Timer) -> Any:
 
         def __init__(self) -> None:
             self.sent = False
-            self.receiver = _Receiver(sock, timer)
+            self.receiver = Receiver(sock, timer)
 
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
             """Return some bytes, or none at the end."""
@@ -427,10 +396,10 @@ def _talk(call: _Call, stream: Any) -> Answer:
             (name.decode("latin-1").lower(), value.decode("latin-1"))
             for name, value in response.headers
         )
-        headers = _joined(pairs)
+        headers = joined(pairs)
         announced = None if call.method == "HEAD" else headers.get("content-length")
-        raw = _read(response.iter_stream(), announced, call.max_bytes)
-        body = _decoded(raw, headers.get("content-encoding", ""), call.max_bytes)
+        raw = read_body(chunks_of(response), announced, call.max_bytes)
+        body = unpacked(raw, headers.get("content-encoding", ""), call.max_bytes)
     except httpcore.ProtocolError:
         # Without an end of the connection it was not cut off: it is no HTTP.
         raise EgressFailed("lost" if stream.receiver.ended else "malformed", sent=True) from None
@@ -453,46 +422,3 @@ def _wire_headers(call: _Call) -> list[tuple[bytes, bytes]]:
         wire.append((b"Content-Length", str(len(call.body or b"")).encode()))
     wire.append((b"Connection", b"close"))
     return wire
-
-
-def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for name, value in pairs:
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
-
-
-def _read(chunks: Any, announced: str | None, max_bytes: int) -> bytes:
-    if announced is not None and announced.isdecimal() and int(announced) > max_bytes:
-        raise EgressFailed("too_large", sent=True)
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > max_bytes:
-            raise EgressFailed("too_large", sent=True)
-    return bytes(body)
-
-
-def _decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Undo gzip or deflate, which some servers send although nobody asked; bounded.
-
-    A body that is not packed, although its head says so, is taken as it is.
-    """
-    if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"} or not body:
-        return body
-    import zlib
-
-    ways = [zlib.MAX_WBITS | 32]
-    if "deflate" in encoding.lower():
-        ways.append(-zlib.MAX_WBITS)  # without the wrapping that RFC 9110 section 8.4.1.2 asks for
-    for wbits in ways:
-        decoder = zlib.decompressobj(wbits=wbits)
-        try:
-            plain = decoder.decompress(body, max_bytes + 1)
-        except zlib.error:
-            continue
-        if len(plain) > max_bytes:
-            raise EgressFailed("too_large", sent=True)
-        if decoder.eof or wbits > 0:  # alone, it has no mark by which it could be told from text
-            return plain
-    return body

@@ -82,13 +82,13 @@ def _mended(head: bytes) -> bytes:
         lines = [b"HTTP/1.%s %s " % status.groups()]
     chunked = skipped = False
     for each in rest:
-        line = _CONTROL.sub(b" ", each.removesuffix(b"\r"))
+        line = each.removesuffix(b"\r")
         if line[:1] in (b" ", b"\t"):  # goes on with the line before (RFC 9112 section 5.2)
             if not skipped and len(lines) > 1:
-                lines[-1] += b" " + line.strip()
+                lines[-1] += b" " + _CONTROL.sub(b" ", line).strip()
             continue
         name, colon, value = line.partition(b":")
-        name, value = name.rstrip(b" \t"), value.strip(b" \t")
+        name, value = name.rstrip(b" \t"), _CONTROL.sub(b" ", value).strip(b" \t")
         skipped = not colon or _NAME.fullmatch(name) is None
         if name.lower() == b"transfer-encoding" and not skipped:
             coding = value.lower()

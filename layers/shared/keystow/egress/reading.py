@@ -56,6 +56,7 @@ _MARKS: Final = (  # UTF-32 first: its little-endian mark begins with that of UT
 )
 # A text (closed or not) counts as one piece, so that no bracket within it is taken for structure.
 _PIECES: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_AROUND: Final = "\ufeff\0 \t\r\n"  # marks and fillings that stand around a body
 _FIELD_NAME: Final = re.compile(r"[^\s<>{}\"']{1,200}")
 
 
@@ -93,7 +94,7 @@ def form_of(body: bytes, content_type: str = "") -> dict[str, str]:
         ValueError: it is no form.
     """
     for text, codec in _texts(body, content_type):
-        plain = text.strip()
+        plain = text.strip(_AROUND)
         if not _FIELD_NAME.fullmatch(plain.partition("&")[0].partition("=")[0]) or "=" not in plain:
             continue
         fields = "&".join(plain.split("&", MAX_FIELDS)[:MAX_FIELDS])
@@ -119,13 +120,11 @@ def _texts(body: bytes, content_type: str) -> Iterator[tuple[str, str]]:
 def _parsed(text: str) -> Any:
     if text.count("[") + text.count("{") > MAX_DEPTH:
         text = _shallow(text)
-    return json.loads(
-        text,
-        strict=False,  # raw control characters in texts
-        parse_constant=lambda _name: _LEFT_OUT,
-        parse_float=_float,
-        parse_int=_int,
-    )
+    text = text.strip(_AROUND)
+    found, end = _DECODER.raw_decode(text)
+    if end < len(text) and not isinstance(found, dict):
+        raise ValueError("it goes on")
+    return found  # of an object, what stands behind it (a comment of the server's) is not read
 
 
 def _shallow(text: str) -> str:
@@ -155,6 +154,14 @@ def _int(digits: str) -> Any:
 def _float(digits: str) -> Any:
     number = float(digits)
     return number if math.isfinite(number) else _LEFT_OUT
+
+
+_DECODER: Final = json.JSONDecoder(
+    strict=False,  # raw control characters in texts
+    parse_constant=lambda _name: _LEFT_OUT,
+    parse_float=_float,
+    parse_int=_int,
+)
 
 
 def _kept(value: Any) -> Any:

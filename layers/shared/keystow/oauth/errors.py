@@ -212,6 +212,8 @@ def from_answer(answer: Answer, payload: Any, *, secrets: Iterable[str], now: fl
         code = f"http_{answer.status}" if answer.status >= 300 else "unusable_answer"  # noqa: PLR2004
     if not description:
         description = _own_words(answer, decoded=payload is not None)
+    elif description.lower().replace(" ", "_") == code:
+        description = "the provider gave no other reason"
     return TokenError(
         kind,
         code,

@@ -87,7 +87,7 @@ def _asked(
         raise TokenError("transient", "no_time_left", sent=False)
     entry = provider.introspection
     told = metadata_from(tokens.raw.reveal(), provider.definition, "token_response_metadata")
-    config = {**told, **{name: value for name, value in connection_config.items() if value}}
+    config = {**connection_config, **told}  # the provider knows better than who connected
     if unfit_inputs(provider, config):  # they may stand in the host that the secret is sent to
         raise TokenError("configuration", "unfit_config", sent=False)
     url = token_request.url_of(str(entry["url"]), provider, config)

@@ -348,14 +348,21 @@ class Sealed(Value):
         return zlib.compress(text.encode())
 
     def within(self, most: int) -> Sealed:
-        """Return this, without the provider's raw answer if that is what makes it too large.
+        """Return this, without the largest parts of the provider's raw answer if it is too large.
 
         A token must not be lost because of what came along with it.
         """
-        if len(self.as_bytes()) <= most:
-            return self
-        credentials = {**self.credentials.reveal(), "raw": {}}
-        return Sealed(Secret(credentials), self.connection_config)
+        found = self
+        for _attempt in range(_MOST_LEFT_OUT):
+            if len(found.as_bytes()) <= most:
+                return found
+            raw = found.credentials.reveal().get("raw") or {}
+            largest = max(raw, key=lambda name: len(json.dumps(raw[name])), default=None)
+            kept = {name: value for name, value in raw.items() if name != largest}
+            found = Sealed(
+                Secret({**found.credentials.reveal(), "raw": kept}), self.connection_config
+            )
+        return Sealed(Secret({**self.credentials.reveal(), "raw": {}}), self.connection_config)
 
     @classmethod
     def from_bytes(cls, plaintext: bytes) -> Sealed:
@@ -366,4 +373,6 @@ class Sealed(Value):
 
 # An item holds 400 KB; the index and everything else of it want some.
 LARGEST_SEALED: Final = 250_000
+# So many parts of an answer are left out one by one; then all of it is.
+_MOST_LEFT_OUT: Final = 8
 NO_ENVELOPE = Envelope("", b"", b"")
