@@ -141,14 +141,30 @@ def _numbers(template: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _with_numbers(value: Any, numbers: Mapping[str, int]) -> Any:
-    """Put numbers in place of references to numeric parameters, which the emulator makes text."""
+    """Put numbers in place of references to numeric parameters, which the emulator makes text.
+
+    Environment variables are text anyway.
+    """
     if isinstance(value, list):
         return [_with_numbers(item, numbers) for item in value]
     if isinstance(value, dict):
         if value.keys() == {"Ref"} and value["Ref"] in numbers:
             return numbers[value["Ref"]]
-        return {key: _with_numbers(item, numbers) for key, item in value.items()}
+        texts = {name: str(number) for name, number in numbers.items()}
+        return {
+            key: _with_texts(item, texts) if key == "Variables" else _with_numbers(item, numbers)
+            for key, item in value.items()
+        }
     return value
+
+
+def _with_texts(variables: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: texts[value["Ref"]]
+        if isinstance(value, dict) and value.get("Ref") in texts
+        else value
+        for name, value in variables.items()
+    }
 
 
 def _leave_out(template: dict[str, Any], names: set[str]) -> None:

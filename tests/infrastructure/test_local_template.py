@@ -50,6 +50,16 @@ def test_numbers_given_as_parameters_are_numbers() -> None:
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
 
 
+def test_numbers_given_as_environment_variables_are_texts() -> None:
+    made = local()
+    functions = [made["Globals"]["Function"], *templates.functions(made).values()]
+    for properties in functions:
+        for name, value in properties.get("Environment", {}).get("Variables", {}).items():
+            assert isinstance(value, str | dict), name
+    variables = made["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["KEYSTOW_ATTEMPTS_PER_SESSION"] == "30"
+
+
 def test_the_template_itself_is_not_changed() -> None:
     before = templates.load(ROOT / "template.yaml")
     local()
