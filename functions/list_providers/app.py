@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_ANSWER = 4_500_000
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 LONGEST_NAME = 255
+LONGEST_SEARCH = 255
 
 
 def list_providers(ctx: Context, request: Request) -> Response:
@@ -72,6 +73,9 @@ def _text(request: Request, name: str) -> str:
     value = request.query.get(name, "")
     if not isinstance(value, str):
         issue = Issue("invalid_type", "expected one text", (name,))
+        raise ApiError("invalid_query_params", issues=[issue])
+    if len(value) > LONGEST_SEARCH:
+        issue = Issue("too_big", f"at most {LONGEST_SEARCH} characters", (name,))
         raise ApiError("invalid_query_params", issues=[issue])
     return value
 

@@ -88,6 +88,22 @@ def test_search_finds_by_key_and_never_runs_an_expression(api):
     assert api.read("/providers?search=(a%2B)%2B%24").data == []
 
 
+@pytest.mark.parametrize("name", ["search", "cursor"])
+def test_a_search_has_a_length(api, name):
+    assert api.read(f"/providers?{name}={'a' * 255}").status == 200
+    answer = api.read(f"/providers?{name}={'a%7C' * 128}")
+    assert (answer.code, answer.issues) == ("invalid_query_params", [("too_big", [name])])
+
+
+@pytest.mark.parametrize("pattern", ["^([a-z0-9]+-?)+$", "^(a|a)*$", "(?=a)b", "("])
+def test_a_pattern_that_could_take_for_ever_is_refused(api, pattern):
+    field = {"title": "Sub", "pattern": pattern}
+    for group in ("connection_config", "credentials", "integration_config", "assertion_option"):
+        answer = api.write("PUT", "own", {**OWN, group: {"sub": field}})
+        assert (answer.status, answer.code) == (400, "invalid_body")
+        assert answer.issues[0][1] == [group, "sub", "pattern"]
+
+
 def test_a_long_list_is_answered_in_parts(api, monkeypatch):
     everything = [each["name"] for each in api.read("/providers").data]
     from tests.integration.integrations.calls import _handler

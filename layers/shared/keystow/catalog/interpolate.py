@@ -18,6 +18,7 @@ from keystow.catalog.template_functions import FUNCTIONS, LIST, MESSAGE_AND_KEY,
 
 __all__ = [
     "InterpolationError",
+    "as_text",
     "connection_config_of",
     "extract_step_number",
     "fits",
@@ -29,9 +30,9 @@ __all__ = [
     "metadata_from",
     "misses_interpolation_param",
     "placeholders",
-    "python_pattern",
     "strip_credential",
     "strip_step_response",
+    "value_of",
 ]
 
 _OPEN = "${"
@@ -50,9 +51,7 @@ _HOST_NAME = re.compile(
 )
 _IP_LITERAL = re.compile(r"\[[0-9A-Fa-f:.]+\]")
 _DOTS = frozenset({".", ".."})
-_JS_GROUP = re.compile(r"\(\?<(?![=!])")
 _MAX_DEPTH = 16
-_MAX_VALUE = 2_000
 
 
 def interpolate_string(template: str, replacers: Mapping[str, Any]) -> str:
@@ -122,7 +121,7 @@ def make_url(template: str, config: Mapping[str, Any], skip_encode: Collection[s
             f"Failed to interpolate URL template: {template}. Missing config parameters.",
             template,
         )
-    if any(_value(_scope(values), key) in _DOTS for key in placeholders(side)):
+    if any(value_of(_scope(values), key) in _DOTS for key in placeholders(side)):
         raise InterpolationError(
             "unsafe_value", f"A value is not allowed in the URL template: {template}", template
         )
@@ -202,7 +201,7 @@ def metadata_from(
     """
     found: dict[str, str | bool] = {}
     for path in provider.get(field) or ():
-        value = _value(response, path)
+        value = value_of(response, path)
         rules = (provider.get("connection_config") or {}).get(path) or {}
         if isinstance(value, bool) or (isinstance(value, str) and fits(value, rules)):
             found[path] = value
@@ -212,24 +211,41 @@ def metadata_from(
 def fits(value: str, field: Mapping[str, Any]) -> bool:
     """Whether a value keeps to the `pattern` and `enum` of its input field (contract 14.3).
 
-    A pattern written for JavaScript that Python can't read fits nothing.
+    A pattern that is not understood fits nothing, and neither does a text that is too long to be
+    held against one.
     """
     pattern, allowed = field.get("pattern"), field.get("enum")
     if allowed and value not in allowed:
         return False
     if not pattern:
         return True
-    if len(value) > _MAX_VALUE or "\n" in value:  # `$` would match before a last line break
-        return False
-    try:
-        return re.search(python_pattern(pattern), value) is not None
-    except re.error:
-        return False
+    from keystow.catalog import patterns  # reading a connection imports this module, and needs none
+
+    return patterns.matches(pattern, value)
 
 
-def python_pattern(pattern: str) -> str:
-    """A JavaScript regular expression with its named groups written as Python does."""
-    return _JS_GROUP.sub("(?P<", pattern)
+def value_of(source: Any, path: str) -> Any:
+    """The value at a dotted path; a key that itself holds the dots wins over a step down."""
+    if not isinstance(source, Mapping):
+        return None
+    if path in source:
+        return source[path]
+    for index, character in enumerate(path):
+        if character == "." and path[:index] in source:
+            value = value_of(source[path[:index]], path[index + 1 :])
+            if value is not None:
+                return value
+    return None
+
+
+def as_text(value: Any) -> str | None:
+    """What a template fills in for a value: strings and numbers, and None for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # JavaScript writes 3.0 as 3.
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return None
 
 
 def _sides(template: str) -> list[str]:
@@ -314,13 +330,8 @@ def _resolve(inner: str, replacers: Mapping[str, Any], depth: int) -> str | None
         if not all(complete for _, complete in filled):
             return None
         return function(tuple(text for text, _ in filled), replacers)
-    value = _value(replacers, inner)
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # JavaScript writes 3.0 as 3.
-        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    return _now(inner, replacers)
+    text = as_text(value_of(replacers, inner))
+    return _now(inner, replacers) if text is None else text
 
 
 def _arguments(text: str, style: str) -> list[str]:
@@ -339,20 +350,6 @@ def _arguments(text: str, style: str) -> list[str]:
     if not commas:
         return [text]
     return [text[: commas[-1]], text[commas[-1] + 1 :].strip()]
-
-
-def _value(source: Any, path: str) -> Any:
-    """The value at a dotted path; a key that itself holds the dots wins over a step down."""
-    if not isinstance(source, Mapping):
-        return None
-    if path in source:
-        return source[path]
-    for index, character in enumerate(path):
-        if character == "." and path[:index] in source:
-            value = _value(source[path[:index]], path[index + 1 :])
-            if value is not None:
-                return value
-    return None
 
 
 def _now(inner: str, replacers: Mapping[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from keystow.catalog.errors import CatalogueError, InterpolationError
-from keystow.catalog.interpolate import fits, make_url
+from keystow.catalog.interpolate import as_text, fits, make_url, value_of
 
 _ENTRIES: Final = Path(__file__).parent / "entries"
 _ID = re.compile(r"[a-z0-9-]{1,100}")
@@ -318,19 +318,16 @@ class Provider:
 def unfit_inputs(provider: Provider, config: Mapping[str, Any]) -> list[str]:
     """The names in a connection's config whose values break their field's pattern or enum.
 
-    Clients may send any string. Where such a value stands in a host, the client's secret would
-    follow it there, so flows refuse it before they send anything.
+    Clients may send anything. Where such a value stands in a host, the client's secret would
+    follow it there, so flows refuse it before they send anything. A value is looked for as a
+    template looks for it: one for `a.b` may stand below `a`.
     """
-    return [
-        name
-        for name, value in config.items()
-        if isinstance(value, str) and value and not fits(value, _field(provider, name))
-    ]
-
-
-def _field(provider: Provider, name: str) -> Mapping[str, Any]:
-    field = provider.connection_config.get(name)
-    return field if isinstance(field, Mapping) else _NOTHING
+    unfit = []
+    for name, field in provider.connection_config.items():
+        text = as_text(value_of(config, name))
+        if text and not fits(text, field):
+            unfit.append(name)
+    return unfit
 
 
 def built_in(id: str) -> Provider | None:  # noqa: A002 (the field's own word)
