@@ -27,6 +27,7 @@ GUARDED = frozenset(
         "authorization_url_skip_empty",
         "authorization_url_skip_encode",
         "body_format",
+        "client_per_connection",
         "client_registration",
         "connection_config",
         "connection_configuration",

@@ -133,7 +133,7 @@ def test_loopback_http_is_only_for_the_local_stack():
     ],
 )
 def test_a_placeholder_is_declared_where_its_value_comes_from(declared):
-    body = oauth2(proxy={"base_url": "https://${connectionConfig.sub}.example.com"}, **declared)
+    body = oauth2(proxy={"base_url": "https://example.com/${connectionConfig.sub}"}, **declared)
     assert check(body) == body
 
 

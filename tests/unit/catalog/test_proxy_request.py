@@ -21,12 +21,16 @@ def caller(proxy, credentials, config=None, **more):
 
 def test_an_api_key_lands_where_the_entry_says():
     [request] = verification_requests(
-        built_in("algolia"), {"type": "API_KEY", "apiKey": "k/1"}, {"APP_ID": "ABC"}, NOW, "r"
+        built_in("algolia"),
+        {"type": "API_KEY", "apiKey": "k/1"},
+        {"APP_ID": "ABCDE12345"},
+        NOW,
+        "r",
     )
     assert request.method == "GET"
-    assert request.url == "https://ABC.algolia.net/1/keys/k%2F1"
+    assert request.url == "https://ABCDE12345.algolia.net/1/keys/k%2F1"
     assert request.headers == {
-        "x-algolia-application-id": "ABC",
+        "x-algolia-application-id": "ABCDE12345",
         "x-algolia-api-key": "k/1",
         "content-type": "application/json",
     }

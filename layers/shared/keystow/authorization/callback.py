@@ -21,10 +21,9 @@ from keystow.connections.importing import environment_of
 from keystow.connections.save import KEEP, Draft, Replaces, failed_event
 from keystow.errors import ApiError
 from keystow.log import logger
-from keystow.modes.oauth2 import credentials_of, remarks, with_end
+from keystow.modes.oauth2 import client_of, credentials_of, remarks, with_end
 from keystow.oauth import issuer
 from keystow.oauth import state as states
-from keystow.oauth.client_authentication import OAuthClient
 from keystow.oauth.errors import TokenError
 from keystow.oauth.token_endpoint import exchange_code
 from keystow.pages.callback import PROVIDER_ERROR_KEYS
@@ -274,14 +273,10 @@ def _exchange(
     code: str,
     config: dict[str, Any],
 ) -> tuple[TokenSet, str]:
-    override = secrets.client_override.reveal()
-    if override.get("client_id"):
-        client = OAuthClient(override["client_id"], Secret(override["client_secret"]))
-    else:
-        app = integration.secrets(ctx.vault)
-        client = OAuthClient(integration.client_id or "", app.client_secret)
+    own = {"config_override": secrets.client_override.reveal()}
     began = ctx.clock.now()
     try:
+        client = client_of(ctx, provider, integration, own)
         tokens = exchange_code(
             ctx.egress,
             provider,

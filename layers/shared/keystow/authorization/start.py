@@ -77,6 +77,10 @@ def start(
     config = connection_config(query, scope)
     override = _client_override(query)
     client_id = override.get("client_id") or integration.client_id
+    if provider.client_per_connection and not override.get("client_id"):
+        raise AuthorizationFailed(
+            "provider_config_err", "Each connection needs a client id and secret of its own here"
+        )
     if not client_id:
         raise AuthorizationFailed(
             "provider_config_err", "The integration has no client id and secret yet"

@@ -10,9 +10,17 @@ import re
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from keystow.catalog import dates
+from keystow.catalog.authority import (
+    HOST_NAME,
+    IP_LITERAL,
+    Authority,
+    authority_of,
+    closing,
+    field_name,
+)
 from keystow.catalog.errors import InterpolationError
 from keystow.catalog.template_functions import FUNCTIONS, LIST, MESSAGE_AND_KEY, WHOLE
 
@@ -30,6 +38,7 @@ __all__ = [
     "metadata_from",
     "misses_interpolation_param",
     "placeholders",
+    "sides",
     "strip_credential",
     "strip_step_response",
     "value_of",
@@ -43,14 +52,10 @@ _STEP = re.compile(r"\$\{step(\d+)\.")
 _STEP_PREFIX = re.compile(r"\$\{step\d+\.")
 _SCOPE_PREFIX = re.compile(r"\$\{(?:connectionConfig|credentials)\.")
 _CREDENTIAL_PREFIX = re.compile(r"\$\{credentials\.")
-# The whole authority, or the whole origin, is one placeholder: only then may its value bring
-# a port or a scheme of its own.
-_HOST_IS_VALUE = re.compile(r"(?:https?://)?\$\{[^{}]+\}(?=[/?#]|$)")
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?"
-)
-_IP_LITERAL = re.compile(r"\[[0-9A-Fa-f:.]+\]")
 _DOTS = frozenset({".", ".."})
+# What an unencoded value could end a path with, or climb out of it.
+_LEADS_AWAY = re.compile(r"[?#\\@%\x00-\x20]|(?:^|/)\.{1,2}(?:/|$)")
+_NO_FIELDS: Mapping[str, Any] = {}
 _MAX_DEPTH = 16
 
 
@@ -74,7 +79,7 @@ def interpolate_string_from_object(template: str, replacers: Mapping[str, Any]) 
     Raises:
         InterpolationError: as `interpolate_string`.
     """
-    *earlier, last = _sides(template)
+    *earlier, last = sides(template)
     for side in earlier:
         text, complete = _fill(side, replacers, 0)
         if complete and text and text != side:
@@ -91,29 +96,39 @@ def interpolate_object_values(obj: Mapping[str, Any], config: Mapping[str, Any])
 def misses_interpolation_param(template: str, config: Mapping[str, Any]) -> bool:
     """Whether a placeholder would be left over; one complete side of `a || b` is enough."""
     scope = _scope(config)
-    return not any(_fill(side, scope, 0)[1] for side in _sides(template))
+    return not any(_fill(side, scope, 0)[1] for side in sides(template))
 
 
-def make_url(template: str, config: Mapping[str, Any], skip_encode: Collection[str] = ()) -> str:
+def make_url(
+    template: str,
+    config: Mapping[str, Any],
+    skip_encode: Collection[str] = (),
+    fields: Mapping[str, Any] = _NO_FIELDS,
+) -> str:
     """The URL a template names for a connection.
 
     Values are percent-encoded, unless `skip_encode` has `base_url`; empty ones count as absent.
-    A value may bring its own scheme or port only where it stands for the whole origin or host:
-    in `https://${connectionConfig.sub}.example.com` nothing typed by an end user can lead the
-    request to another host.
+    A value may bring host and port (and a scheme, where none is written) only where it stands for
+    them: in `https://${connectionConfig.sub}.example.com` nothing typed by an end user can lead
+    the request to another host. It never brings a path, query, fragment or user to a host.
+
+    Args:
+        template: sides between ` || `; the first that can be filled in counts.
+        config: a connection's config.
+        skip_encode: `base_url` leaves values in the path as they are.
+        fields: the inputs by name; a value in a host must keep to its field's pattern and enum.
 
     Raises:
         InterpolationError: `missing_parameters` when a placeholder is left over, `invalid_url`
-            when the result is no http(s) URL, `unsafe_value` for a value that is only dots.
+            when the result is no http(s) URL, `unsafe_value` for a value that is only dots, or
+            does not have the form that its field has.
     """
     values = {key: value for key, value in config.items() if value != ""}
-    text, side = "", template
-    for candidate in _sides(template):
+    side, scope = "", _scope(values)
+    for candidate in sides(template):
         side = candidate
-        plain, complete = _fill(side, _scope(values), 0)
-        encoded = _fill(side, _scope(_encoded(values)), 0)[0]
-        text = plain if "base_url" in skip_encode else encoded
-        if complete and _OPEN not in text:
+        filled, complete = _fill(side, scope, 0)
+        if complete and _OPEN not in filled:
             break
     else:
         raise InterpolationError(
@@ -121,21 +136,49 @@ def make_url(template: str, config: Mapping[str, Any], skip_encode: Collection[s
             f"Failed to interpolate URL template: {template}. Missing config parameters.",
             template,
         )
-    if any(value_of(_scope(values), key) in _DOTS for key in placeholders(side)):
-        raise InterpolationError(
-            "unsafe_value", f"A value is not allowed in the URL template: {template}", template
-        )
-    if _HOST_IS_VALUE.match(side):
-        if _is_url(text):
-            return text
-        if _is_url(unquote(text)):
-            return unquote(text)
-    # Left unencoded, a value could have ended the host early.
-    elif _is_url(text) and _authority(text) == _authority(encoded):
-        return text
-    raise InterpolationError(
-        "invalid_url", f"Invalid URL after interpolation. Template: {template}", template
-    )
+    if any(value_of(scope, key) in _DOTS for key in placeholders(side)):
+        raise _unsafe(template)
+    authority = authority_of(side)
+    host = _host(authority, scope, fields, template)
+    text = authority.scheme + host + _behind_host(authority.rest, values, skip_encode, template)
+    if not _is_url(text):
+        raise _invalid(template)
+    return text
+
+
+def _host(
+    authority: Authority, scope: Mapping[str, Any], fields: Mapping[str, Any], template: str
+) -> str:
+    host = ""
+    for text, is_placeholder in authority.parts:
+        value = as_text(value_of(scope, text)) if is_placeholder else text
+        if value is None or (is_placeholder and not authority.takes(value)):
+            raise _invalid(template)
+        if is_placeholder and not fits(value, fields.get(field_name(text)) or {}):
+            raise _unsafe(template)
+        host += value
+    return host
+
+
+def _behind_host(
+    rest: str, values: Mapping[str, Any], skip_encode: Collection[str], template: str
+) -> str:
+    if "base_url" not in skip_encode:
+        return _fill(rest, _scope(_encoded(values)), 0)[0]
+    scope = _scope(values)
+    if any(_LEADS_AWAY.search(as_text(value_of(scope, key)) or "") for key in placeholders(rest)):
+        raise _unsafe(template)
+    return _fill(rest, scope, 0)[0]
+
+
+def _invalid(template: str) -> InterpolationError:
+    message = f"Invalid URL after interpolation. Template: {template}"
+    return InterpolationError("invalid_url", message, template)
+
+
+def _unsafe(template: str) -> InterpolationError:
+    message = f"A value is not allowed in the URL template: {template}"
+    return InterpolationError("unsafe_value", message, template)
 
 
 def placeholders(template: str) -> list[str]:
@@ -143,7 +186,7 @@ def placeholders(template: str) -> list[str]:
     found: list[str] = []
     position = 0
     while (start := template.find(_OPEN, position)) >= 0:
-        end = _closing(template, start)
+        end = closing(template, start)
         if end < 0:
             break
         inner = template[start + 2 : end]
@@ -248,12 +291,15 @@ def as_text(value: Any) -> str | None:
     return None
 
 
-def _sides(template: str) -> list[str]:
+def sides(template: str) -> list[str]:
+    """The sides of a template between ` || `, in the order in which they are tried."""
     return [side.strip() for side in _FALLBACK.split(template)]
 
 
 def _scope(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {**config, "connectionConfig": config, "credentials": config}
+    # A key that is spelled like a whole placeholder would stand for another field's value.
+    plain = {key: value for key, value in config.items() if field_name(key) == key}
+    return {**plain, "connectionConfig": config, "credentials": config}
 
 
 def _encoded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -293,7 +339,7 @@ def _fill(template: str, replacers: Mapping[str, Any], depth: int) -> tuple[str,
     position = 0
     while (start := template.find(_OPEN, position)) >= 0:
         out.append(template[position:start])
-        end = _closing(template, start)
+        end = closing(template, start)
         if end < 0 or depth > _MAX_DEPTH:
             out.append(template[start:])
             return "".join(out), False
@@ -305,19 +351,6 @@ def _fill(template: str, replacers: Mapping[str, Any], depth: int) -> tuple[str,
         position = end + 1
     out.append(template[position:])
     return "".join(out), complete
-
-
-def _closing(template: str, start: int) -> int:
-    """Where the placeholder that opens at `start` closes, or -1."""
-    level = 0
-    for index in range(start + 1, len(template)):
-        if template[index] == "{":
-            level += 1
-        elif template[index] == "}":
-            level -= 1
-            if level == 0:
-                return index
-    return -1
 
 
 def _resolve(inner: str, replacers: Mapping[str, Any], depth: int) -> str | None:
@@ -366,16 +399,8 @@ def _now(inner: str, replacers: Mapping[str, Any]) -> str | None:
     return dates.format_instant(when, pattern) if pattern else dates.to_iso(when)
 
 
-def _authority(url: str) -> str:
-    return re.split(r"[/?#\\]", url.partition("://")[2], maxsplit=1)[0]
-
-
 def _is_url(text: str) -> bool:
-    """Whether `text` is an absolute http(s) URL with a plain host, no user and no odd character.
-
-    Stricter than the WHATWG URL standard on purpose: parsers that disagree about a host are how
-    requests get led astray.
-    """
+    """Whether `text` is an absolute http(s) URL with a plain host, no user and no odd character."""
     if any(ord(character) <= ord(" ") or character in '\\<>"`^|\x7f' for character in text):
         return False
     try:
@@ -388,4 +413,4 @@ def _is_url(text: str) -> bool:
     host, colon, _ = parts.netloc.rpartition(":")
     if not colon or parts.netloc.endswith("]"):
         host = parts.netloc
-    return bool(_HOST_NAME.fullmatch(host) or _IP_LITERAL.fullmatch(host))
+    return bool(HOST_NAME.fullmatch(host) or IP_LITERAL.fullmatch(host))

@@ -42,6 +42,16 @@ class Provider:
             "logo_url": f"{base_url}/ui/logos/{self.id}.svg",
         }
 
+    def url(
+        self, template: str, config: Mapping[str, Any], skip_encode: Collection[str] = ()
+    ) -> str:
+        """A URL of the entry for a connection; what stands in its host keeps to its field's form.
+
+        Raises:
+            InterpolationError: as `make_url`.
+        """
+        return make_url(template, config, skip_encode, self.connection_config)
+
     # What it is
 
     @property
@@ -163,10 +173,15 @@ class Provider:
         if not template:
             return None
         try:
-            url = make_url(template, config, self.token_url_skip_encode)
+            url = self.url(template, config, self.token_url_skip_encode)
         except InterpolationError:
             return None
         return urlsplit(url).netloc.lower()
+
+    @property
+    def client_per_connection(self) -> bool:
+        """Whether each connection brings an OAuth client; the integration's is never sent."""
+        return self._flag("client_per_connection")
 
     @property
     def token_params(self) -> Mapping[str, Any]:

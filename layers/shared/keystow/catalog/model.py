@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from keystow.catalog import honoured, loader, rules
+from keystow.catalog import honoured, hosts, loader, rules
 from keystow.catalog.field_types import (
     AuthMode,
     BodyFormat,
@@ -355,6 +355,7 @@ class ProviderDefinition(Strict):
     decode_url: bool | None = None
 
     # Beyond the contract: what other implementations hide in code, as data.
+    client_per_connection: bool | None = None
     issuer: Url | None = None
     issuer_required: bool | None = None  # RFC 9207: the server announces that it always sends iss
     revocation_url: Url | None = None
@@ -382,6 +383,8 @@ class ProviderDefinition(Strict):
         rules.check_auth_mode(definition)
         rules.check_placeholders(definition)
         rules.check_callback_values(definition)
+        hosts.check(definition)
+        rules.check_client_per_connection(definition)
         rules.check_authorization_params(definition)
         rules.check_hooks(definition)
         honoured.check_honoured(definition)

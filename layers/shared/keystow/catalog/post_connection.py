@@ -15,7 +15,7 @@ from typing import Any
 
 from keystow.catalog.errors import CatalogueError
 from keystow.catalog.hooks import HOOKS, Fetch, HookError
-from keystow.catalog.interpolate import interpolate_string_from_object, is_resolved
+from keystow.catalog.interpolate import fits, interpolate_string_from_object, is_resolved
 from keystow.catalog.proxy_request import Caller, OutgoingRequest, build_request
 from keystow.egress.reading import json_of
 
@@ -57,10 +57,13 @@ def run_post_connection(caller: Caller, fetch: Send) -> Outcome:
         hook = HOOKS.get(str(plan.get("hook", "")))
         if hook is not None:
             current = _with_config(caller, updates)
-            learnt = hook(_fetch_for(current, fetch), current.connection_config,
-                          plan.get("options", {}))  # fmt: skip
+            learnt = hook(
+                _fetch_for(current, fetch), current.connection_config, plan.get("options", {})
+            )
             allowed = plan.get("hook_sets", ())
-            updates |= {name: value for name, value in learnt.items() if name in allowed}
+            for name, value in learnt.items():
+                if name in allowed:
+                    _keep(name, value, caller, updates)
     except (_CallFailedError, HookError, CatalogueError) as error:
         return Outcome(updates, removals, str(error))
     except Exception as error:  # noqa: BLE001 (the connection stands whatever a provider sends)
@@ -186,8 +189,15 @@ def _set_all(
 ) -> None:
     for name, source in sets.items():
         value = _read(source, caller, answer=answer, ok=ok)
-        if isinstance(value, str | int | float) and len(str(value)) <= _MAX_VALUE:
-            updates[name] = value
+        _keep(name, value, caller, updates)
+
+
+def _keep(name: str, value: Any, caller: Caller, updates: dict[str, Any]) -> None:
+    """Take a value up; one that breaks its field's form is left out: it may stand in a host."""
+    if not isinstance(value, str | int | float) or len(str(value)) > _MAX_VALUE:
+        return
+    if fits(str(value), caller.provider.connection_config.get(name) or {}):
+        updates[name] = value
 
 
 def _read(source: Any, caller: Caller, *, answer: Any, ok: bool) -> Any:

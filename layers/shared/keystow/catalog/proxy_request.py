@@ -17,7 +17,6 @@ from keystow.catalog.interpolate import (
     interpolate_object_values,
     interpolate_string_from_object,
     is_resolved,
-    make_url,
     placeholders,
 )
 from keystow.catalog.loader import Provider
@@ -120,7 +119,7 @@ def build_request(
     provider, config = caller.provider, caller.connection_config
     scope = _scope(caller)
     base_template = base_url_override or str(provider.proxy.get("base_url") or "")
-    base = make_url(base_template, config)
+    base = provider.url(base_template, config)
     path = _fill_endpoint(endpoint.removeprefix(base_template), scope).removeprefix(base)
     url = f"{base.rstrip('/')}/{path.lstrip('/')}" if path.strip("/") else base
     url = _with_query(url, provider, scope)
@@ -148,7 +147,8 @@ def _scope(caller: Caller) -> dict[str, Any]:
     credentials = caller.credentials
     token = credentials.get("access_token", credentials.get("token"))
     override = credentials.get("config_override")
-    client = {**caller.client, **(override if isinstance(override, Mapping) else {})}
+    app = {} if caller.provider.client_per_connection else caller.client
+    client = {**app, **(override if isinstance(override, Mapping) else {})}
     scope: dict[str, Any] = {
         "connectionConfig": caller.connection_config,
         "credentials": credentials,

@@ -182,6 +182,18 @@ def check_callback_values(definition: Mapping[str, Any]) -> None:
             raise ValueError(f"connection_config.{name} needs a pattern: it ends up in a URL")
 
 
+def check_client_per_connection(definition: Mapping[str, Any]) -> None:
+    """A client of its own is asked for, in the mode that has one."""
+    if not definition.get("client_per_connection"):
+        return
+    if definition["auth_mode"] != "OAUTH2":
+        raise ValueError("client_per_connection belongs to OAUTH2")
+    asked = definition.get("credentials", {})
+    for name in ("oauth_client_id_override", "oauth_client_secret_override"):
+        if name not in asked:
+            raise ValueError(f"client_per_connection needs credentials.{name}")
+
+
 def learnt_names(definition: Mapping[str, Any]) -> set[str]:
     """The config names that post_connection sets."""
     post = definition.get("post_connection", {})
@@ -205,6 +217,11 @@ def check_hooks(definition: Mapping[str, Any]) -> None:
     hook = definition.get("post_connection", {}).get("hook")
     if hook is not None and hook not in HOOKS:
         raise ValueError(f"unknown hook {hook}")
+    for name, value in definition.get("post_connection", {}).get("options", {}).items():
+        places = value if isinstance(value, list) else [value]
+        is_place = name.endswith(("_path", "_paths"))
+        if is_place and not all(str(place).startswith("/") for place in places):
+            raise ValueError(f"post_connection.options.{name} must be paths below proxy.base_url")
 
 
 def check_built_in(definition: Mapping[str, Any]) -> None:

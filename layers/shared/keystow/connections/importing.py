@@ -80,6 +80,12 @@ def import_connection(
             for name in unfit
         ]
         raise ApiError("invalid_body", issues=issues)
+    own = body.credentials.model_dump(exclude_none=True)
+    has_client = {"client_id", "client_secret"} <= own.get("config_override", {}).keys()
+    if provider.client_per_connection and "refresh_token" in own and not has_client:
+        raise ApiError(
+            "invalid_body", "Each connection of this provider needs a client of its own to refresh"
+        )
     if kind == "TBA" and not config.get("accountId"):
         raise ApiError("invalid_body", "connection_config.accountId is required for TBA")
     sealed = Sealed(Secret(_credentials(ctx, body, raw, endless=endless)), Secret(config)).within(

@@ -55,7 +55,8 @@ def create(ctx: Context, environment: str, body: CreateIntegration) -> Integrati
     claim = tables.integration_name(environment, body.unique_key)
     if ctx.store.get(claim) is not None:
         raise _taken()
-    if body.credentials is None and provider.auth_mode in NEEDS_CREDENTIALS:
+    needs_client = provider.auth_mode in NEEDS_CREDENTIALS and not provider.client_per_connection
+    if body.credentials is None and needs_client:
         raise ApiError("invalid_body", "Missing credentials")
     now = int(ctx.clock.now() * 1000)
     made = Integration(

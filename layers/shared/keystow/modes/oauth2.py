@@ -12,6 +12,8 @@ from keystow.records.connection import Sealed
 from keystow.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.oauth.token_endpoint import OAuthClient, TokenSet
@@ -39,7 +41,7 @@ class OAuth2:
         from keystow.oauth.token_endpoint import refresh
 
         credentials = sealed.credentials.reveal()
-        client = client_of(ctx, integration, credentials)
+        client = client_of(ctx, provider, integration, credentials)
         config = sealed.connection_config.reveal()
         began = ctx.clock.now()
 
@@ -108,13 +110,25 @@ def remarks(provider: Provider, tokens: TokenSet, remark: str) -> list[str]:
     return found
 
 
-def client_of(ctx: Context, integration: Integration, credentials: dict[str, Any]) -> OAuthClient:
-    """Return the client a connection uses: its own override when complete, else the app's."""
+def client_of(
+    ctx: Context, provider: Provider, integration: Integration, credentials: Mapping[str, Any]
+) -> OAuthClient:
+    """Return the client a connection uses: its own override when complete, else the app's.
+
+    Raises:
+        ConfigurationError: each connection of this provider brings its own, and this one has none.
+    """
+    from keystow.oauth.errors import ConfigurationError
     from keystow.oauth.token_endpoint import OAuthClient
 
     override = credentials.get("config_override") or {}
     if override.get("client_id") and override.get("client_secret"):
         return OAuthClient(override["client_id"], Secret(override["client_secret"]))
+    if provider.client_per_connection:
+        # Its host is of the connection's choosing: the app's secret must not go there.
+        raise ConfigurationError(
+            "no_client", "the connection has no client id and secret of its own"
+        )
     secrets = integration.secrets(ctx.vault)
     return OAuthClient(integration.client_id or "", secrets.client_secret)
 

@@ -22,13 +22,17 @@ def revoke(
     from keystow.modes.dual_tokens import second_of
     from keystow.modes.oauth2 import client_of
     from keystow.oauth import revocation
+    from keystow.oauth.errors import ConfigurationError
     from keystow.oauth.token_answer import TokenSet
     from keystow.secret import Secret
 
     credentials = sealed.credentials.reveal()
     if credentials.get("type") != "OAUTH2":
         return revocation.RevocationResult("unsupported", "such credentials cannot be revoked")
-    client = client_of(ctx, integration, credentials)
+    try:
+        client = client_of(ctx, provider, integration, credentials)
+    except ConfigurationError as error:
+        return revocation.RevocationResult("unsupported", error.description)
     result = None
     for held in (second_of(provider, credentials), credentials):
         if held is None:

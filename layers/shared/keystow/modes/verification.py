@@ -47,12 +47,11 @@ def can_check(provider: Provider, credential_type: str) -> bool:
 def checked_host(provider: Provider, config: Mapping[str, Any]) -> str | None:
     """Return the host that is asked about a connection's credential, None when it is not known."""
     from keystow.catalog.errors import InterpolationError
-    from keystow.catalog.interpolate import make_url
 
     verification = provider.proxy.get("verification") or {}
     template = verification.get("base_url_override") or provider.proxy.get("base_url") or ""
     try:
-        return urlsplit(make_url(str(template), config)).netloc.lower() or None
+        return urlsplit(provider.url(str(template), config)).netloc.lower() or None
     except (InterpolationError, ValueError):
         return None
 

@@ -19,7 +19,6 @@ from keystow.catalog.interpolate import (
     interpolate_object_values,
     interpolate_string_from_object,
     is_resolved,
-    make_url,
 )
 from keystow.clock import iso
 from keystow.egress.errors import EgressError
@@ -69,7 +68,7 @@ def url_of(template: str, provider: Provider, connection_config: Mapping[str, An
         raise ConfigurationError("missing_endpoint", "the provider's entry has no such endpoint")
     skip = provider.definition.get("token_url_skip_encode") or ()
     try:
-        return make_url(template, connection_config, skip)
+        return provider.url(template, connection_config, skip)
     except InterpolationError as error:
         raise ConfigurationError(error.reason, str(error)) from None
 
