@@ -9,11 +9,12 @@ from keystow.errors import ApiError, Issue
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
-from keystow.registry import providers
+from keystow.registry import integrations, providers
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
     from keystow.context import Context
+    from keystow.http.auth import Principal
     from keystow.http.messages import Request
 
 # API Gateway and Lambda end at 6 MB; what does not fit is answered under ``next_cursor``.
@@ -31,10 +32,11 @@ def list_providers(ctx: Context, request: Request) -> Response:
     cursor = _text(request, "cursor")
     data: list[dict[str, Any]] = []
     size = 0
+    allowed = _of_session(ctx, principal)
     for provider in providers.list_all(ctx, principal.environment, search):
-        if provider.id <= cursor:
+        if provider.id <= cursor or (allowed is not None and provider.id not in allowed):
             continue
-        shown = provider.public(request.base_url)
+        shown = _shown(provider, request, principal)
         size += len(json.dumps(shown, ensure_ascii=False).encode())
         if size > MAX_ANSWER and data:
             return Response(body={"data": data, "next_cursor": data[-1]["name"]})
@@ -46,25 +48,47 @@ def read(ctx: Context, request: Request) -> Response:
     """Answer one provider."""
     principal = auth.session_or_secret_key(ctx, request)
     request.refuse_query()
-    provider = _provider(ctx, request, principal.environment)
-    return Response(body={"data": provider.public(request.base_url)})
+    provider = _provider(ctx, request, principal)
+    return Response(body={"data": _shown(provider, request, principal)})
 
 
 def templates(ctx: Context, request: Request) -> Response:
     """Answer that a provider has no function templates: functions are not offered."""
     principal = auth.secret_key(ctx, request)
     request.refuse_query()
-    _provider(ctx, request, principal.environment)
+    _provider(ctx, request, principal)
     return Response(body={"data": []})
 
 
-def _provider(ctx: Context, request: Request, environment: str) -> Provider:
+def _shown(provider: Provider, request: Request, principal: Principal) -> dict[str, Any]:
+    """Return a definition for who asks: whole for a key, what a form needs for a session."""
+    if principal.session is not None:
+        return provider.for_form(request.base_url)
+    return provider.public(request.base_url)
+
+
+def _of_session(ctx: Context, principal: Principal) -> set[str] | None:
+    """Return the providers that a session may connect; None for a key, which sees all."""
+    session = principal.session
+    if session is None:
+        return None
+    from keystow.sessions.service import applies_to
+
+    return {
+        each.provider
+        for each in integrations.list_all(ctx, principal.environment)
+        if applies_to(session, each.unique_key)
+    }
+
+
+def _provider(ctx: Context, request: Request, principal: Principal) -> Provider:
     name = request.path_params.get("provider", "")
     if not 1 <= len(name) <= LONGEST_NAME or not set(name) <= NAME_CHARACTERS:
         issue = Issue("invalid_format", "letters, digits, _ and -", ("provider",))
         raise ApiError("invalid_uri_params", issues=[issue])
-    found = providers.find(ctx, environment, name)
-    if found is None:
+    found = providers.find(ctx, principal.environment, name)
+    allowed = _of_session(ctx, principal)
+    if found is None or (allowed is not None and found.id not in allowed):
         raise ApiError("not_found", f"Unknown provider {name}")
     return found
 

@@ -20,6 +20,14 @@ _ENTRIES: Final = Path(__file__).parent / "entries"
 _ID = re.compile(r"[a-z0-9-]{1,100}")
 _NOTHING: Final[Mapping[str, Any]] = {}
 _MAX_ALIASES = 5
+# What forms are made of, here and in the compatible product's (contract 2.5).
+_OF_FORMS: Final = (
+    *("display_name", "categories", "docs", "docs_connect", "setup_guide_url"),
+    *("auth_mode", "auth_type", "installation", "client_registration"),
+    *("require_client_certificate", "token_request_auth_method"),
+    *("credentials", "connection_config", "assertion_option", "integration_config"),
+)
+_ASKED: Final = ("connection_config", "credentials", "assertion_option")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +44,10 @@ class Provider:
 
     def public(self, base_url: str) -> dict[str, Any]:
         """What `GET /providers/{id}` answers as `data`; `base_url` without a trailing slash."""
-        return {
-            **self.definition,
-            "name": self.id,
-            "logo_url": f"{base_url}/ui/logos/{self.id}.svg",
-        }
+        return {**self.definition, **self._shown_name(base_url)}
+
+    def _shown_name(self, base_url: str) -> dict[str, str]:
+        return {"name": self.id, "logo_url": f"{base_url}/ui/logos/{self.id}.svg"}
 
     def url(
         self, template: str, config: Mapping[str, Any], skip_encode: Collection[str] = ()
@@ -51,6 +58,30 @@ class Provider:
             InterpolationError: as `make_url`.
         """
         return make_url(template, config, skip_encode, self.connection_config)
+
+    def for_form(self, base_url: str) -> dict[str, Any]:
+        """What a browser that connects an account is answered: only what its form is made of."""
+        shown = {name: self.definition[name] for name in _OF_FORMS if name in self.definition}
+        for group in _ASKED:
+            if group in shown:
+                shown[group] = {
+                    name: field
+                    for name, field in shown[group].items()
+                    if not field.get("automated")
+                }
+        if self.auth_mode != "TWO_STEP":
+            shown.pop("integration_config", None)
+        return {**shown, **self._shown_name(base_url)}
+
+    @property
+    def secret_inputs(self) -> frozenset[str]:
+        """The names of all inputs that are marked as secret, wherever they are asked for."""
+        return frozenset(
+            name
+            for group in (*_ASKED, "integration_config")
+            for name, field in self._mapping(group).items()
+            if field.get("secret")
+        )
 
     # What it is
 

@@ -108,7 +108,8 @@ def read(
         connection_id: which connection.
         force_refresh: the caller has seen the current token refused.
         refresh_token: show refresh tokens as well.
-        with_credentials: False shows none, and renews none.
+        with_credentials: False shows none, and renews none; inputs that the provider's entry marks
+            as secret are left out of the config too.
 
     Raises:
         ApiError: 400 ``unknown_provider_config``; 404 ``not_found``; 400 or 424
@@ -129,13 +130,32 @@ def read(
             "The stored credential cannot be opened; the account must be connected again",
             status=424,
         ) from error
+    if with_credentials:
+        hidden: frozenset[str] = frozenset()
+    else:
+        hidden = _secret_inputs(ctx, integration, sealed.connection_config.reveal())
     return views.full(
         connection,
         integration.unique_key,
         sealed,
         with_credentials=with_credentials,
         with_refresh_token=refresh_token,
+        hidden_inputs=hidden,
     )
+
+
+def _secret_inputs(
+    ctx: Context, integration: Integration, config: dict[str, Any]
+) -> frozenset[str]:
+    """Return the names of what the provider's entry marks as secret; all, if there is no entry."""
+    if not config:
+        return frozenset()
+    from keystow.registry import providers  # only for keys that may not read credentials
+
+    provider = providers.find(
+        ctx, integration.environment, integration.provider, max_age=integrations.CACHE_SECONDS
+    )
+    return frozenset(config) if provider is None else provider.secret_inputs
 
 
 def _note_fetch(ctx: Context, connection: Connection) -> Connection:

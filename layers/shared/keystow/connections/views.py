@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from keystow.clock import iso_offset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from keystow.records.connection import Connection, Sealed
 
@@ -27,6 +27,7 @@ def full(
     *,
     with_credentials: bool,
     with_refresh_token: bool,
+    hidden_inputs: Collection[str] = (),
     date: Callable[[float], str] = iso_offset,
 ) -> dict[str, Any]:
     """Return a connection as reading and importing show it.
@@ -37,12 +38,13 @@ def full(
         sealed: what is secret of it; None shows neither credentials nor config.
         with_credentials: False shows ``credentials: {}``.
         with_refresh_token: False takes refresh tokens out, wherever they stand.
+        hidden_inputs: names of inputs that are left out of the config.
         date: the form of dates.
     """
     credentials: dict[str, Any] = {}
     config: dict[str, Any] = {}
     if sealed is not None:
-        config = sealed.connection_config.reveal()
+        config = without_inputs(sealed.connection_config.reveal(), hidden_inputs)
         if with_credentials:
             credentials = _shown(sealed.credentials.reveal())
     if not with_refresh_token:
@@ -82,6 +84,29 @@ def errors(connection: Connection) -> list[dict[str, str]]:
 
 def _shown(credentials: dict[str, Any]) -> dict[str, Any]:
     return {} if credentials.get("type") == "NONE" else credentials
+
+
+def without_inputs(config: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return a copy without some inputs.
+
+    A name with dots (``incoming_webhook.url``) also stands for a value below others, as it does for
+    templates, and one that is spelled like a placeholder for the field it names.
+    """
+    left: dict[str, Any] = {}
+    for name, value in config.items():
+        plain = name.removeprefix("connectionConfig.").removeprefix("credentials.")
+        if plain in names or name in names:
+            continue
+        if isinstance(value, dict):
+            below = {
+                hidden.removeprefix(f"{plain}.")
+                for hidden in names
+                if hidden.startswith(f"{plain}.")
+            }
+            left[name] = without_inputs(value, below | set(names)) if below else value
+        else:
+            left[name] = value
+    return left
 
 
 def without_refresh_tokens(value: Any) -> Any:

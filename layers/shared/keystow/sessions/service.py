@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from keystow import ids
 from keystow.activity import log as activity
 from keystow.clock import iso
 from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
+from keystow.connections.views import without_inputs
 from keystow.errors import ApiError, Issue
 from keystow.records.connection import Connection
 from keystow.records.environment import DEFAULT_CONNECT_UI
 from keystow.records.session import ConnectSession
-from keystow.registry import integrations
+from keystow.registry import integrations, providers
 from keystow.sessions.tokens import LIFE_SECONDS, item_of, new_token
 from keystow.store import Put, tables
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from keystow.records.integration import Integration
     from keystow.secret import Secret
     from keystow.sessions.requests import IntegrationDefaults, ReconnectBody, SessionBody
+
+
+# Shown to a browser for a secret that the session has settled.
+MASK: Final = "********"
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def _create(
     before: Connection | None = None,
 ) -> Created:
     check_webhook_url(body.webhook_url_override, loopback_allowed=ctx.settings.loopback_allowed)
-    defaults, legacy_webhook = _defaults(ctx, body.integrations_config_defaults or {})
+    defaults, legacy_webhook = _defaults(ctx, environment, body.integrations_config_defaults or {})
     webhook = body.webhook_url_override
     if webhook is None:
         webhook = legacy_webhook
@@ -166,8 +171,14 @@ def _create(
     return Created(session, token)
 
 
+def _secret_inputs(ctx: Context, environment: str, unique_key: str) -> frozenset[str]:
+    integration = integrations.by_unique_key(ctx, environment, unique_key)
+    provider = integration and providers.find(ctx, environment, integration.provider)
+    return provider.secret_inputs if provider else frozenset()
+
+
 def _defaults(
-    ctx: Context, given: dict[str, IntegrationDefaults]
+    ctx: Context, environment: str, given: dict[str, IntegrationDefaults]
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
     """Return the defaults as stored, and the webhook URL of the older form (contract 3.1).
 
@@ -186,7 +197,8 @@ def _defaults(
             path=("integrations_config_defaults", key, "connection_config", "webhook_url"),
         )
         webhook = webhook or old
-        found[key] = entry
+        secret = _secret_inputs(ctx, environment, key) if config else ()
+        found[key] = {**entry, **({"secret_inputs": sorted(secret)} if secret else {})}
     return found, webhook
 
 
@@ -200,12 +212,7 @@ def describe(ctx: Context, session: ConnectSession) -> dict[str, Any]:
         data["allowed_integrations"] = list(session.allowed_integrations)
     if session.defaults:
         data["integrations_config_defaults"] = {
-            key: {
-                name: value[name]
-                for name in ("authorization_params", "connection_config")
-                if name in value
-            }
-            for key, value in session.defaults.items()
+            key: _shown_defaults(value) for key, value in session.defaults.items()
         }
     if session.reconnect is not None:
         data["isReconnecting"] = True
@@ -213,6 +220,18 @@ def describe(ctx: Context, session: ConnectSession) -> dict[str, Any]:
         data["overrides"] = session.overrides
     data["websocketsPath"] = websockets_path(ctx.settings.websocket_url, ctx.settings.public_url)
     return {"data": data}
+
+
+def _shown_defaults(fixed: dict[str, Any]) -> dict[str, Any]:
+    """Return what a session fixes; of secrets a form is only told that they are settled."""
+    names = ("authorization_params", "connection_config")
+    shown: dict[str, Any] = {name: fixed[name] for name in names if name in fixed}
+    if "connection_config" in shown:
+        kept = without_inputs(shown["connection_config"], fixed.get("secret_inputs") or ())
+        shown["connection_config"] = {
+            name: kept.get(name, MASK) for name in shown["connection_config"]
+        }
+    return shown
 
 
 def websockets_path(websocket_url: str, public_url: str) -> str:
