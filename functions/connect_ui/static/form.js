@@ -68,6 +68,7 @@ export function fieldsOf(provider, integration, session) {
       initial: spec.default_value ?? '',
       prefix: spec.prefix || '',
       suffix: spec.suffix || '',
+      origin: spec.origin === true,
       section: spec.doc_section || '',
       when: spec.visible_when || null,
       // Numbered fields come first, in their order; then the others as they are declared.
@@ -98,20 +99,80 @@ export function isVisible(field, values) {
   return Boolean(held) && held[1] === field.when.equals;
 }
 
-/** Take away spaces and what is already printed around the field ("https://", ".example.com"). */
+const NO_WIDTH = '\u00ad\u180e\u200b-\u200f\u2060\ufeff';
+const OUTER = `[\\s\\x1c-\\x1f\\x85${NO_WIDTH}]+`;
+const HOST_SUFFIX = /^(\.[a-z0-9-]+){2,}$/i;
+const DEFAULT_PORTS = { http: ':80', https: ':443', '': ':443' };
+
+/**
+ * Return what a field wants of what was pasted: the subdomain or host in an address. The server
+ * does the same (keystow/catalog/inputs.py), and what it makes of a value counts.
+ */
 export function clean(field, value) {
-  if (field.secret) return value;
-  let text = value.trim();
-  if (field.prefix && text.toLowerCase().startsWith(field.prefix.toLowerCase())) {
-    text = text.slice(field.prefix.length);
-  } else if (field.suffix || field.format === 'hostname') {
-    text = text.replace(/^https?:\/\//i, '');
+  if (field.secret && field.group !== 'params') return value;
+  const text = value.replace(new RegExp(`^${OUTER}`), '').replace(new RegExp(`${OUTER}$`), '');
+  if (field.secret) return text;
+  if (field.choices) return ofList(field.choices, text);
+  const fitting = candidates(field, text)
+    .find((each) => each && (!field.pattern || matches(field.pattern, each)));
+  return fitting ?? text;
+}
+
+function ofList(choices, text) {
+  if (choices.includes(text)) return text;
+  const alike = choices.filter((each) => each.toLowerCase() === text.toLowerCase());
+  return alike.length === 1 ? alike[0] : text;
+}
+
+function candidates(field, text) {
+  const { prefix = '', suffix = '' } = field;
+  const after = suffix.split('/')[0];
+  const plain = /^https?:\/\/$/i.test(prefix);
+  const found = address(text);
+  if (HOST_SUFFIX.test(after)) {
+    if (!found) return [];
+    const name = without(found.host, prefix.replace(/^https?:\/\//i, ''), after) + found.port;
+    return [name.toLowerCase(), name];
   }
-  if (field.suffix || field.format === 'hostname') text = text.replace(/\/+$/, '');
-  if (field.suffix && text.toLowerCase().endsWith(field.suffix.toLowerCase())) {
-    text = text.slice(0, -field.suffix.length);
+  if (suffix || (prefix && !plain)) return [without(text, prefix, suffix)];
+  if (!prefix && !['uri', 'hostname'].includes(field.format)) return [text];
+  if (!found) return [];
+  const hosts = [found.host.toLowerCase() + found.port, found.host + found.port];
+  if (field.format === 'uri') {
+    const origin = `${found.scheme || 'https'}://${hosts[0]}`;
+    const whole = /^\/*$/.test(found.rest) ? origin : origin + found.rest;
+    return field.origin ? [origin] : [whole, origin];
   }
-  return text;
+  if (field.format === 'hostname') return hosts;
+  const withPath = hosts.map((each) => each + found.rest.replace(/\/+$/, ''));
+  return field.pattern ? [...hosts, ...withPath] : withPath;
+}
+
+function without(text, prefix, suffix) {
+  let left = text;
+  if (prefix && left.toLowerCase().startsWith(prefix.toLowerCase())) {
+    left = left.slice(prefix.length);
+  }
+  if (suffix && left.toLowerCase().endsWith(suffix.toLowerCase())) {
+    left = left.slice(0, -suffix.length);
+  }
+  return left;
+}
+
+/** Return `{scheme, host, port, rest}` of an address, or null for what is no plain one. */
+function address(pasted) {
+  const around = '[<>"\'`\u201c\u201d\u2018\u2019]*';
+  const text = pasted.replace(new RegExp(`[${NO_WIDTH}]`, 'g'), '')
+    .replace(new RegExp(`^${around}`), '').replace(new RegExp(`${around}$`), '')
+    .replace(/[,;]+$/, '').replace(new RegExp(`${around}$`), '');
+  const [, , scheme = '', authority, rest] = (
+    /^((https?):\/*|\/\/)?([^/?#\\]*)(.*)$/is.exec(text));
+  if (authority.includes('@')) return null;
+  const port = /:[0-9]{1,5}$/.exec(authority)?.[0] || '';
+  const host = authority.slice(0, authority.length - port.length).replace(/\.+$/, '');
+  if (!host) return null;
+  const implied = DEFAULT_PORTS[scheme.toLowerCase()] === port;
+  return { scheme: scheme.toLowerCase(), host, port: implied ? '' : port, rest };
 }
 
 /** Return what is wrong with a cleaned value, in words, or '' when nothing is. */

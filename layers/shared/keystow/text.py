@@ -6,7 +6,11 @@ from typing import Final
 
 # str.strip() knows the white space of Unicode, the no-break space among it, but not what has no
 # width: soft hyphen, zero-width space and joiners, marks of direction, byte order mark and others.
+# They are stripped together: by turns, a long text that alternates would take for ever.
 _NO_WIDTH: Final = "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+_SPACE: Final = "".join(each for each in map(chr, range(0x3001)) if each.isspace())
+_OUTER: Final = _SPACE + _NO_WIDTH
+_NO_WIDTH_OUT: Final = dict.fromkeys(map(ord, _NO_WIDTH))
 
 
 def trimmed(text: str) -> str:
@@ -14,8 +18,9 @@ def trimmed(text: str) -> str:
 
     What stands inside stays as it is.
     """
-    while True:
-        shorter = text.strip().strip(_NO_WIDTH)
-        if shorter == text:
-            return text
-        text = shorter
+    return text.strip(_OUTER)
+
+
+def without_width(text: str) -> str:
+    """Return a text without the characters that have no width, wherever they stand."""
+    return text.translate(_NO_WIDTH_OUT)

@@ -79,7 +79,7 @@ def test_an_entry_that_lets_an_end_user_name_the_token_host_is_refused(free: Any
     "params",
     [
         {"params[site]": "evil.example/"},
-        {"params[site]": "Evil"},
+        {"params[site]": "evil.example"},
         {"params[connectionConfig.site]": "evil.example"},
         {"params[site][a]": "evil"},
     ],

@@ -151,7 +151,7 @@ def test_a_key_that_no_endpoint_takes_is_told_to_who_typed_it_and_to_no_backend(
     assert "bad" not in made.body.decode().replace("bad_", "")
 
 
-@pytest.mark.parametrize("site", ["evil.example/", "a b", "a@evil.example#", "A"])
+@pytest.mark.parametrize("site", ["evil.example/", "a b", "a@evil.example#"])
 def test_an_input_that_would_lead_elsewhere_is_refused_before_anything_is_sent(
     world: World, site: str
 ) -> None:

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from keystow.catalog import hosts, loader
+from keystow.catalog.authority import url_templates
 from keystow.catalog.errors import InterpolationError
 from keystow.catalog.interpolate import make_url
 from keystow.catalog.model import validate_definition
@@ -208,7 +209,7 @@ def test_a_connection_that_brings_its_own_client_may_name_its_host():
 @pytest.mark.parametrize("id_", loader.built_in_ids())
 def test_no_built_in_entry_lets_a_value_lead_its_secrets_elsewhere(id_):
     definition = loader.built_in(id_).definition
-    for name, template in hosts.secret_urls(definition):
+    for name, template in url_templates(definition, secret=True):
         assert hosts.is_fixed(definition, template), name
 
 

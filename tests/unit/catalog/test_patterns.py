@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystow.catalog import loader, pattern_syntax, patterns
-from keystow.catalog.interpolate import fits
+from keystow.catalog.inputs import fits
 from keystow.catalog.pattern_syntax import PatternError
 
 PLAIN = (

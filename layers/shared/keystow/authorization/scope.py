@@ -89,11 +89,12 @@ def open_scope(
 
 
 def connection_config(query: dict[str, Any], scope: Scope) -> dict[str, Any]:
-    """Return the connection config: the browser's texts, over which the session's win.
+    """Return the connection config: the browser's texts, over which the session's win, cleaned.
 
     Raises:
         ApiError: 400 ``invalid_query_params`` when ``params`` is not written ``params[name]=text``.
     """
+    from keystow.catalog.inputs import cleaned_config
     from keystow.catalog.interpolate import connection_config_of
 
     given = query.get("params", {})
@@ -110,7 +111,7 @@ def connection_config(query: dict[str, Any], scope: Scope) -> dict[str, Any]:
     fixed = scope.session.defaults.get(scope.integration.unique_key, {})
     config = {**found, **(fixed.get("connection_config") or {})}
     config.pop("webhook_url", None)
-    return config
+    return cleaned_config(scope.provider.definition, config)
 
 
 def check_inputs(scope: Scope, config: dict[str, Any]) -> None:

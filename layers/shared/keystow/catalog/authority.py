@@ -1,9 +1,10 @@
-"""The part of a URL template that says who is spoken to, and what a value may bring to it."""
+"""Who is spoken to: the URLs of a definition, their hosts, and what a value may bring to one."""
 
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 # Stricter than the WHATWG URL standard on purpose: parsers that disagree about a host are how
 # requests get led astray.
@@ -15,7 +16,17 @@ _PORT: Final = re.compile(r":\d{1,5}$")
 _ORIGIN: Final = re.compile(r"https?://", re.IGNORECASE)
 _PIECE: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PREFIX: Final = re.compile(r"(?:connectionConfig|credentials)\.")
+_FALLBACK: Final = re.compile(r"\s\|\|\s")
 _END: Final = re.compile(r"[/?#\\]")
+_TOP_LEVEL: Final = (
+    "token_url",
+    "refresh_url",
+    "revocation_url",
+    "par_url",
+    "registration_url",
+    "device_authorization_url",
+    "request_url",
+)
 
 
 class Part(NamedTuple):
@@ -55,6 +66,11 @@ class Authority(NamedTuple):
             value = value[origin.end() :]
         host = _PORT.sub("", value)
         return bool(HOST_NAME.fullmatch(host) or IP_LITERAL.fullmatch(host))
+
+
+def sides(template: str) -> list[str]:
+    """The sides of a template between ` || `, in the order in which they are tried."""
+    return [side.strip() for side in _FALLBACK.split(template)]
 
 
 def authority_of(template: str) -> Authority:
@@ -98,3 +114,39 @@ def closing(template: str, start: int) -> int:
             if level == 0:
                 return index
     return -1
+
+
+def url_templates(
+    definition: Mapping[str, Any], *, secret: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield the name and template of every URL that is called.
+
+    Args:
+        definition: of a provider.
+        secret: only those that something secret is sent to: browsers are sent to the others.
+    """
+    for name in _TOP_LEVEL if secret else ("authorization_url", *_TOP_LEVEL):
+        value = definition.get(name)
+        for template in value.values() if isinstance(value, dict) else [value]:
+            if template:
+                yield name, template
+    proxy = definition.get("proxy", {})
+    post = definition.get("post_connection", {})
+    named = [
+        ("introspection.url", definition.get("introspection", {}).get("url")),
+        ("token_second_step.url", definition.get("token_second_step", {}).get("url")),
+        ("proxy.base_url", proxy.get("base_url")),
+        (
+            "proxy.verification.base_url_override",
+            proxy.get("verification", {}).get("base_url_override"),
+        ),
+        ("on_disconnect.url", definition.get("on_disconnect", {}).get("url")),
+    ]
+    named += [
+        ("additional_steps.token_url", step.get("token_url"))
+        for step in definition.get("additional_steps", ())
+    ]
+    named += [("post_connection.calls.url", call.get("url")) for call in post.get("calls", ())]
+    for name, template in named:
+        if template and not template.startswith("/"):  # a path is below proxy.base_url
+            yield name, template

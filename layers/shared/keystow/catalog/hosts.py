@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from keystow.catalog.authority import authority_of, field_name
-from keystow.catalog.interpolate import sides
+from keystow.catalog.authority import authority_of, field_name, sides, url_templates
 from keystow.catalog.pattern_syntax import Choice, PatternError, Sequence, literal, parse
 from keystow.catalog.patterns import Automaton
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from keystow.catalog.authority import Part
     from keystow.catalog.pattern_syntax import Node, Ranges
@@ -24,15 +23,6 @@ if TYPE_CHECKING:
 # What is sent in these modes is the end user's own: it may go where the end user says.
 OWN_SECRETS: Final = frozenset(
     {"API_KEY", "BASIC", "NONE", "OAUTH2_CC", "TWO_STEP", "JWT", "SIGNATURE", "BILL"}
-)
-_TOP_LEVEL: Final = (
-    "token_url",
-    "refresh_url",
-    "revocation_url",
-    "par_url",
-    "registration_url",
-    "device_authorization_url",
-    "request_url",
 )
 # Below a country's ending people register third labels.
 _SECOND_LEVELS: Final = frozenset(
@@ -75,35 +65,6 @@ _DIGITS: Final = "0123456789"
 _PORT: Final = "#"  # stands for a digit that is only known to be one
 
 
-def secret_urls(definition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name and template of every URL that something secret is sent to."""
-    for name in _TOP_LEVEL:
-        value = definition.get(name)
-        for template in value.values() if isinstance(value, dict) else [value]:
-            if template:
-                yield name, template
-    proxy = definition.get("proxy", {})
-    post = definition.get("post_connection", {})
-    named = [
-        ("introspection.url", definition.get("introspection", {}).get("url")),
-        ("token_second_step.url", definition.get("token_second_step", {}).get("url")),
-        ("proxy.base_url", proxy.get("base_url")),
-        (
-            "proxy.verification.base_url_override",
-            proxy.get("verification", {}).get("base_url_override"),
-        ),
-        ("on_disconnect.url", definition.get("on_disconnect", {}).get("url")),
-    ]
-    named += [
-        ("additional_steps.token_url", step.get("token_url"))
-        for step in definition.get("additional_steps", ())
-    ]
-    named += [("post_connection.calls.url", call.get("url")) for call in post.get("calls", ())]
-    for name, template in named:
-        if template and not template.startswith("/"):  # a path is below proxy.base_url
-            yield name, template
-
-
 def sends_app_secrets(definition: Mapping[str, Any]) -> bool:
     """Return whether the secrets at stake are the app's, not those of each connection."""
     if definition.get("client_per_connection"):
@@ -128,7 +89,7 @@ def check(definition: Mapping[str, Any]) -> None:
     """
     if not sends_app_secrets(definition):
         return
-    for name, template in secret_urls(definition):
+    for name, template in url_templates(definition, secret=True):
         fault = _fault_of(definition, template)
         if fault:
             raise ValueError(f"{name} gets a secret, and {fault}")

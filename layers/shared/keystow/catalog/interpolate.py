@@ -20,8 +20,10 @@ from keystow.catalog.authority import (
     authority_of,
     closing,
     field_name,
+    sides,
 )
 from keystow.catalog.errors import InterpolationError
+from keystow.catalog.inputs import cleaned, fields_as_used, fits
 from keystow.catalog.template_functions import FUNCTIONS, LIST, MESSAGE_AND_KEY, WHOLE
 
 __all__ = [
@@ -29,7 +31,6 @@ __all__ = [
     "as_text",
     "connection_config_of",
     "extract_step_number",
-    "fits",
     "interpolate_object_values",
     "interpolate_string",
     "interpolate_string_from_object",
@@ -38,14 +39,12 @@ __all__ = [
     "metadata_from",
     "misses_interpolation_param",
     "placeholders",
-    "sides",
     "strip_credential",
     "strip_step_response",
     "value_of",
 ]
 
 _OPEN = "${"
-_FALLBACK = re.compile(r"\s\|\|\s")
 _CALL = re.compile(r"([A-Za-z][A-Za-z0-9]*)\((.*)\)", re.DOTALL)
 _NOW = re.compile(r"now(?:([+-]\d{1,9}):([a-z]+))?(?::(.+))?", re.DOTALL)
 _STEP = re.compile(r"\$\{step(\d+)\.")
@@ -243,28 +242,15 @@ def metadata_from(
         field: `token_response_metadata`, `redirect_uri_metadata` or `webhook_response_metadata`.
     """
     found: dict[str, str | bool] = {}
+    fields = fields_as_used(provider)
     for path in provider.get(field) or ():
         value = value_of(response, path)
-        rules = (provider.get("connection_config") or {}).get(path) or {}
+        rules = fields.get(path) or {}
+        if isinstance(value, str) and rules:
+            value = cleaned(rules, value)
         if isinstance(value, bool) or (isinstance(value, str) and fits(value, rules)):
             found[path] = value
     return found
-
-
-def fits(value: str, field: Mapping[str, Any]) -> bool:
-    """Whether a value keeps to the `pattern` and `enum` of its input field (contract 14.3).
-
-    A pattern that is not understood fits nothing, and neither does a text that is too long to be
-    held against one.
-    """
-    pattern, allowed = field.get("pattern"), field.get("enum")
-    if allowed and value not in allowed:
-        return False
-    if not pattern:
-        return True
-    from keystow.catalog import patterns  # reading a connection imports this module, and needs none
-
-    return patterns.matches(pattern, value)
 
 
 def value_of(source: Any, path: str) -> Any:
@@ -289,11 +275,6 @@ def as_text(value: Any) -> str | None:
         # JavaScript writes 3.0 as 3.
         return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     return None
-
-
-def sides(template: str) -> list[str]:
-    """The sides of a template between ` || `, in the order in which they are tried."""
-    return [side.strip() for side in _FALLBACK.split(template)]
 
 
 def _scope(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from keystow.catalog.errors import CatalogueError, InterpolationError
-from keystow.catalog.interpolate import as_text, fits, make_url, value_of
+from keystow.catalog.inputs import fields_as_used, fits
+from keystow.catalog.interpolate import as_text, make_url, value_of
 
 _ENTRIES: Final = Path(__file__).parent / "entries"
 _ID = re.compile(r"[a-z0-9-]{1,100}")
@@ -62,6 +63,8 @@ class Provider:
     def for_form(self, base_url: str) -> dict[str, Any]:
         """What a browser that connects an account is answered: only what its form is made of."""
         shown = {name: self.definition[name] for name in _OF_FORMS if name in self.definition}
+        if "connection_config" in shown:
+            shown["connection_config"] = fields_as_used(self.definition)
         for group in _ASKED:
             if group in shown:
                 shown[group] = {

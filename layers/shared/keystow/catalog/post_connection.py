@@ -15,7 +15,8 @@ from typing import Any
 
 from keystow.catalog.errors import CatalogueError
 from keystow.catalog.hooks import HOOKS, Fetch, HookError
-from keystow.catalog.interpolate import fits, interpolate_string_from_object, is_resolved
+from keystow.catalog.inputs import cleaned, fields_as_used, fits
+from keystow.catalog.interpolate import interpolate_string_from_object, is_resolved
 from keystow.catalog.proxy_request import Caller, OutgoingRequest, build_request
 from keystow.egress.reading import json_of
 
@@ -196,7 +197,10 @@ def _keep(name: str, value: Any, caller: Caller, updates: dict[str, Any]) -> Non
     """Take a value up; one that breaks its field's form is left out: it may stand in a host."""
     if not isinstance(value, str | int | float) or len(str(value)) > _MAX_VALUE:
         return
-    if fits(str(value), caller.provider.connection_config.get(name) or {}):
+    rules = fields_as_used(caller.provider.definition).get(name) or {}
+    if isinstance(value, str) and rules:
+        value = cleaned(rules, value)
+    if fits(str(value), rules):
         updates[name] = value
 
 

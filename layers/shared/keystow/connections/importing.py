@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from keystow.catalog.inputs import cleaned_config
 from keystow.catalog.loader import unfit_inputs
 from keystow.clock import iso
 from keystow.connections import views
@@ -72,6 +73,7 @@ def import_connection(
     if body.connection_config is not None:
         config = body.connection_config.model_dump(exclude_unset=True)
         config.pop("webhook_url", None)
+        config = cleaned_config(provider.definition, config)
     unfit = unfit_inputs(provider, config)
     if unfit:
         # They may stand in the host that the app's secret is sent to.
