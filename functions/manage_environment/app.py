@@ -1,11 +1,12 @@
-"""Environments, their API keys and webhook settings (contract 6.5)."""
+"""Environments, their API keys and webhook settings (contract 6.5); and the end of removals."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keystow import context
 from keystow.clock import iso
-from keystow.environments import issuing, keys, removal, service
+from keystow.environments import issuing, keys, removal, service, unfinished
 from keystow.environments.requests import (
     ChangeEnvironment,
     ChangeKey,
@@ -22,6 +23,7 @@ from keystow.errors import ApiError, invalid
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.log import logger
 from keystow.records.environment import WebhookSettings
 from keystow.secret import Secret
 from keystow.validation import body_of
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
     from keystow.records.environment import ApiKey, Environment
+
+# What an environment that is begun last may take: a thousand rows, and the wait for the indexes.
+LAST_SECONDS = 15
 
 
 def read_webhooks(ctx: Context, request: Request) -> Response:
@@ -324,7 +329,7 @@ def _reference(request: Request, name: str) -> str | int:
     raise invalid("invalid_uri_params", "invalid_format", "expected a UUID", name)
 
 
-handler = lambda_handler_for(
+_answer = lambda_handler_for(
     {
         "GET /environment/webhook-settings": read_webhooks,
         "PUT /environment/webhook-settings": write_webhooks,
@@ -348,3 +353,14 @@ handler = lambda_handler_for(
         "POST /environment/webhook-signing-key/rotate": rotate_signing_key,
     }
 )
+
+
+def handler(event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
+    """Answer a request; or, on the schedule, go on with removals that were cut off."""
+    if "routeKey" in event:
+        return _answer(event, lambda_context)
+    ctx = context.current()
+    left = lambda_context.get_remaining_time_in_millis() / 1000 - LAST_SECONDS
+    found = unfinished.finish(ctx, ctx.clock.now() + left)
+    logger.info("removals", extra=found)
+    return found

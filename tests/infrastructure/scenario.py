@@ -74,6 +74,11 @@ class Scenario:
         key = self.ok("POST", "/environment/api-keys", body, key=self.account)["data"]
         other = {"provider": "unauthenticated", "unique_key": OPEN}
         self.ok("POST", "/integrations", other, key=key["secret"])
+        self.ok("PUT", "/environment/webhook-settings", {"primary_url": HOOK}, key=key["secret"])
+        user = {"end_user": {"id": "u"}}
+        token = self.ok("POST", "/connect/sessions", user, key=key["secret"])["data"]["token"]
+        path = f"/auth/unauthenticated/{OPEN}?connect_session_token={token}"
+        assert self.app.post(path, key=None).status == 200
         credentials = {"provider_config_key": OPEN, "credentials": {"type": "NONE"}}
         self.ok("POST", "/connections", credentials, key=key["secret"])
         gone = {"environment_id": made, "key_id": key["id"]}
@@ -93,6 +98,7 @@ class Scenario:
             self.ok("GET", f"{listed}/{uuid}", key=self.account)
             self.ok("DELETE", f"{listed}/{uuid}", key=self.account)
         self.ok("DELETE", f"/environments/{made}", key=self.account)
+        self.running.queued("WebhookQueue")  # there is nobody left to hear of it
 
     def providers_and_integrations(self) -> None:
         self.ok("PUT", "/providers/rotating", DEFINITION)
@@ -471,4 +477,6 @@ class Scenario:
     def removals(self) -> None:
         for unique_key in (ROT, KEY, OPEN, BASIC, CC, TRIED):
             self.ok("DELETE", f"/integrations/{unique_key}")
+        self.next_day()
+        self.running.run("manage_environment", {})
         self.ok("DELETE", "/providers/rotating")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keystow.environments import bootstrap, issuing, keys, removal, service
+from keystow.integrations import removal as integration_removal
 from keystow.records.environment import Environment
 from keystow.refresh import throttle
 from keystow.store import Put, tables
@@ -324,7 +325,7 @@ def test_a_deleted_environment_cannot_be_opened_ever_again(api, monkeypatch, tmp
     assert left["connections"] == []
     assert {
         row["sk"].partition("#")[0] for row in left["registry"] if row["pk"] == environment.id
-    } == {"datakey"}
+    } == {"closed"}
     assert api.send("DELETE", f"/environments/{number}", key=api.account).status == 404
     assert new_environment(api) != number
     assert api.send("GET", "/environment/webhook-settings").status == 200
@@ -332,7 +333,7 @@ def test_a_deleted_environment_cannot_be_opened_ever_again(api, monkeypatch, tmp
 
 
 def test_a_large_environment_goes_in_several_calls_secrets_first(api, monkeypatch):
-    monkeypatch.setattr(removal, "BATCH", 2)
+    monkeypatch.setattr(integration_removal, "BATCH", 2)
     number = new_environment(api)
     environment = service.by_reference(api.ctx, number)
     for n in range(5):

@@ -418,8 +418,8 @@ def test_what_one_removal_cannot_finish_the_next_one_does(api, monkeypatch):
     monkeypatch.undo()
     assert integrations.by_id(api.ctx, api.environment, found.id) is None
     monkeypatch.setattr(removal, "BATCH", 2)
-    assert not removal.purge(api.ctx, api.environment, 2)
-    assert removal.purge(api.ctx, api.environment, 10)
+    assert not removal.purge(api.ctx, api.environment, "x", 2)
+    assert removal.purge(api.ctx, api.environment, "x", 10)
     assert api.ctx.store.everything()["connections"] == []
 
 

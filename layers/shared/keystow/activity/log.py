@@ -10,6 +10,7 @@ Writing never raises what the tables raise: a flow must not break because its lo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
@@ -19,21 +20,23 @@ from keystow.activity.masking import clean_details, clean_text
 from keystow.log import logger
 from keystow.store import (
     ConditionFailed,
+    Exists,
     ItemTooLarge,
     Put,
     StoreUnavailable,
     TransactionConflict,
     Update,
+    gates,
     tables,
 )
 from keystow.store.store import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Unpack
 
     from keystow.context import Context
-    from keystow.store import Item
+    from keystow.store import Item, Operation
 
 Level = Literal["debug", "info", "warn", "error"]
 State = Literal["success", "failed", "running", "timeout"]
@@ -113,7 +116,7 @@ def note(ctx: Context, environment: str, operation: str, *messages: Message) -> 
     moment = f"{int(now * 1000):016d}#{ctx.random.bytes(6).hex()}"
     key = tables.activity(environment, operation, moment)
     item = {"messages": _written(messages, now), "ttl": int(now) + LIFE_SECONDS}
-    _guarded(operation, lambda: ctx.store.put(Put(key, item)))
+    _write(ctx, environment, operation, Put(key, item))
 
 
 def finish(
@@ -157,6 +160,13 @@ def record(
     return operation
 
 
+def forget_end_user(ctx: Context, environment: str, operation: str) -> None:
+    """Take out of an operation whom it was about. Raises as the store."""
+    key = tables.activity(environment, operation, HEADER)
+    with suppress(ConditionFailed):  # it has expired
+        ctx.store.update(Update(key, remove=("end_user",), condition=Exists("end_user")))
+
+
 def read(ctx: Context, environment: str, operation: str) -> tuple[Item, list[Item]] | None:
     """Return an operation's header and its messages in order, or None.
 
@@ -191,7 +201,7 @@ def _header(ctx: Context, environment: str, operation: str, changes: Item) -> No
         "ttl": int(now) + LIFE_SECONDS,
     }
     key = tables.activity(environment, operation, HEADER)
-    _guarded(operation, lambda: ctx.store.update(Update(key, set={**always, **changes})))
+    _write(ctx, environment, operation, Update(key, set={**always, **changes}))
 
 
 def _known(identity: Identity) -> dict[str, str]:
@@ -213,9 +223,11 @@ def _written(messages: Sequence[Message], now: float) -> list[Item]:
     return written
 
 
-def _guarded(operation: str, write: Callable[[], object]) -> None:
+def _write(ctx: Context, environment: str, operation: str, write: Operation) -> None:
     try:
-        write()
+        gates.transact(ctx.store, [write], environment=environment, spread=operation)
+    except gates.EnvironmentClosed:
+        return  # nobody may ask what happened in it any more
     except (ConditionFailed, ItemTooLarge, StoreUnavailable, TransactionConflict) as error:
         logger.warning(
             "activity was not written",

@@ -42,6 +42,7 @@ from keystow.store import (
     Update,
     tables,
 )
+from keystow.store.gates import EnvironmentClosed
 from keystow.store.operations import All
 from keystow.vault import VaultError, VaultUnavailable
 
@@ -198,6 +199,7 @@ def _connect(ctx: Context, attempt: Attempt, secrets: AttemptSecrets, query: dic
             webhook_url_override=attempt.session.webhook_url_override,
             by_session=True,
             replaces=attempt.identity or Replaces.NOTHING,
+            operation=attempt.operation_id,
         ),
         waits=attempt.session.confirm,
         given=secrets.connection_config.reveal(),
@@ -363,9 +365,13 @@ def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) 
     )
     if failure.event is None:
         return ended
+    try:
+        environment = environment_of(ctx, attempt.environment)
+    except EnvironmentClosed:
+        return ended  # nobody is left to hear of it
     failed_event(
         ctx,
-        environment=environment_of(ctx, attempt.environment),
+        environment=environment,
         provider_config_key=attempt.unique_key,
         provider=providers.find(ctx, attempt.environment, attempt.provider),
         connection_id=attempt.connection_id,

@@ -16,7 +16,7 @@ from keystow.records.attempt import Attempt, AttemptSecrets, seal
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
-from keystow.store import Put
+from keystow.store import Put, gates
 from keystow.store.operations import NEW
 from keystow.text import trimmed
 
@@ -135,7 +135,13 @@ def start(
         identity=scope.identity,
         scopes=tuple(scopes),
     )
-    ctx.store.put(Put(attempt.key, attempt.as_item(), NEW))
+    gates.transact(
+        ctx.store,
+        [Put(attempt.key, attempt.as_item(), NEW)],
+        environment=session.environment,
+        integration=integration.id,
+        spread=state.hash,
+    )
     outcomes.begun(ctx, session)
     activity.finish(
         ctx,

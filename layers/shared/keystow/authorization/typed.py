@@ -153,6 +153,7 @@ def _connect(ctx: Context, scope: Scope, mode: AuthMode, typed: Sealed, started:
             fetched=mode != "NONE",
             by_session=True,
             replaces=scope.identity or Replaces.NOTHING,
+            operation=session.operation_id,
         ),
         waits=session.confirm,
         given=typed.connection_config.reveal(),

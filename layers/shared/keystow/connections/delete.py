@@ -1,25 +1,47 @@
-"""Deleting a connection: here first, then at the provider where it listens."""
+"""Deleting a connection: here first, then at the provider where it listens.
+
+    description, secret, journal gone, mark written ─▶ its end user erased from events ─▶ revoked
+    one transaction                                    and log; then the mark is gone
+
+What the mark still names when a function was killed is erased later
+(:mod:`keystow.environments.unfinished`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from keystow.activity import log as activity
 from keystow.connections import pending
 from keystow.connections.save import ATTEMPTS
 from keystow.errors import ApiError
+from keystow.events import traces
 from keystow.log import logger
 from keystow.modes import revocation
 from keystow.records.connection import StoredSecret
 from keystow.registry import integrations, providers
-from keystow.store import All, ConditionFailed, Delete, Equals, tables
-from keystow.store.operations import THERE
+from keystow.store import (
+    All,
+    ConditionFailed,
+    Delete,
+    Equals,
+    Key,
+    Put,
+    StoreUnavailable,
+    TransactionConflict,
+    tables,
+)
 from keystow.store.store import pages
 from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.records.integration import Integration
+    from keystow.store import Operation
+
+# A transaction holds 100 writes.
+_MOST_JOURNALLED: Final = 90
 
 
 def delete(ctx: Context, environment: str, provider_config_key: str, connection_id: str) -> None:
@@ -39,10 +61,39 @@ def delete(ctx: Context, environment: str, provider_config_key: str, connection_
     if secret is None and not withdrawn:
         raise ApiError("unknown_connection")
     if secret is not None:
-        _revoke(ctx, integration, secret)
+        identity, stored = secret
+        try:
+            _erase(ctx, stored, identity)
+        except (StoreUnavailable, TransactionConflict) as error:
+            logger.warning("traces left for later", extra={"cause": type(error).__name__})
+        _revoke(ctx, integration, stored)
 
 
-def _remove(ctx: Context, integration: Integration, connection_id: str) -> StoredSecret | None:
+def erase_the_rest(ctx: Context, environment: str, most: int) -> None:
+    """Erase what deletions that were cut off have left; of at most ``most`` connections."""
+    marks = pages(ctx.store, tables.CONNECTIONS, tables.removed_connections(environment))
+    for mark in islice(marks, most):
+        _erase_partition(ctx, mark["connection"], mark["sk"], mark["generation"])
+        ctx.store.delete(tables.removed_connection(environment, mark["sk"]))
+
+
+def _erase(ctx: Context, secret: StoredSecret, identity: str) -> None:
+    _erase_partition(ctx, secret.key.pk, identity, secret.generation)
+    ctx.store.delete(tables.removed_connection(secret.environment, identity))
+
+
+def _erase_partition(ctx: Context, pk: str, identity: str, generation: str) -> None:
+    """Remove what stands beside a connection that is gone; one made anew there keeps its own."""
+    for row in pages(ctx.store, tables.CONNECTIONS, pk, prefix="journal#"):
+        if row["generation"] == generation:
+            ctx.store.delete(Key(tables.CONNECTIONS, pk, row["sk"]))
+    traces.erase(ctx, pk, identity)
+
+
+def _remove(
+    ctx: Context, integration: Integration, connection_id: str
+) -> tuple[str, StoredSecret] | None:
+    """Remove a connection; return its identity and what was stored, None when there is none."""
     pk = tables.connection_pk(integration.environment, integration.id, connection_id)
     for _attempt in range(ATTEMPTS):
         items = list(pages(ctx.store, tables.CONNECTIONS, pk))
@@ -57,19 +108,21 @@ def _remove(ctx: Context, integration: Integration, connection_id: str) -> Store
         unchanged = All(
             (Equals("generation", secret.generation), Equals("version", secret.version))
         )
-        writes: list[Delete] = [
-            Delete(tables.connection(*tables.split_connection_pk(pk)), THERE),
+        identity = found[tables.CONNECTION]["identity"]
+        same = Equals("identity", identity)
+        mark = tables.removed_connection(secret.environment, identity)
+        journal = [each for each in found if each.startswith("journal#")][:_MOST_JOURNALLED]
+        writes: list[Operation] = [
+            Delete(tables.connection(*tables.split_connection_pk(pk)), same),
             Delete(secret.key, unchanged),
+            Put(mark, {"connection": pk, "generation": secret.generation}),
+            *(Delete(Key(tables.CONNECTIONS, pk, sort_key)) for sort_key in journal),
         ]
         try:
             ctx.store.transact(writes)
         except ConditionFailed:
             continue
-        for sort_key in found:
-            if sort_key.startswith("journal#"):
-                entry = sort_key.partition("#")[2]
-                ctx.store.delete(tables.journal(*tables.split_connection_pk(pk), entry))
-        return secret
+        return identity, secret
     raise ApiError("temporarily_unavailable", "The connection kept changing; try again")
 
 

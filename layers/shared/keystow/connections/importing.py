@@ -18,7 +18,7 @@ from keystow.records.connection import LARGEST_SEALED, Sealed
 from keystow.records.environment import Environment
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
-from keystow.store import tables
+from keystow.store import gates, tables
 
 if TYPE_CHECKING:
     from keystow.connections.requests import ImportBody
@@ -117,10 +117,10 @@ def import_connection(
 
 
 def environment_of(ctx: Context, environment: str) -> Environment:
-    """Return an environment. Raises 401 ``unknown_account`` when it was deleted meanwhile."""
+    """Return an environment. Raises 401 ``unknown_account`` when it is being deleted, or was."""
     item = ctx.store.get(tables.environment_settings(environment))
-    if item is None:
-        raise ApiError("unknown_account", "The environment of this key does not exist any more")
+    if item is None or item.get("deleting"):
+        raise gates.EnvironmentClosed
     return Environment.from_item(item)
 
 

@@ -24,7 +24,7 @@ from keystow.activity import log as activity
 from keystow.clock import iso
 from keystow.connections.save import KEEP, Draft, Replaces, event_of_pending, save
 from keystow.errors import ApiError
-from keystow.events import outbox
+from keystow.events import outbox, traces
 from keystow.log import logger
 from keystow.modes import revocation
 from keystow.records.connection import EndUser, Sealed
@@ -40,6 +40,7 @@ from keystow.store import (
     Key,
     Put,
     Update,
+    gates,
     tables,
 )
 from keystow.store.operations import NEW
@@ -112,7 +113,8 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
         learnt: what the provider told of the account, some of which may be its name.
 
     Raises:
-        ApiError: 409 ``connection_pending`` when another one waits for the same connection.
+        ApiError: 409 ``connection_pending`` when another one waits for the same connection; 400
+            ``invalid_connection`` when the integration was deleted; 401 ``unknown_account``.
         StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
     """
     now = int(ctx.clock.now() * 1000)
@@ -142,7 +144,13 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
     }
     free = Any_((NEW, AtMost("until", now)))
     try:
-        ctx.store.transact([Put(place, item, free), *(planned.writes if planned else ())])
+        gates.transact(
+            ctx.store,
+            [Put(place, item, free), *(planned.writes if planned else ())],
+            environment=draft.environment.id,
+            integration=draft.integration.id,
+            spread=draft.connection_id,
+        )
     except ConditionFailed as failed:
         if failed.found and failed.found[0] and failed.found[0].get("generation") == pending_id:
             outbox.dispatch(ctx, planned)  # a repeat after a lost answer
@@ -150,9 +158,6 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
         raise ApiError(
             "connection_pending", "Another authorization of this connection waits for confirmation"
         ) from None
-    if integrations.by_id(ctx, draft.integration.environment, draft.integration.id) is None:
-        ctx.store.delete(place)
-        raise ApiError("invalid_connection", "The integration was deleted meanwhile")
     outbox.dispatch(ctx, planned)
     return operation
 
@@ -253,6 +258,8 @@ def _end(ctx: Context, integration: Integration, connection_id: str, item: Item)
         ctx.store.transact([Delete(place, Equals("generation", item["generation"]))])
     except ConditionFailed:
         return False  # confirmed, or erased, in this moment
+    pk, identity = place.pk, traces.pending(item["generation"])
+    traces.erase(ctx, pk, identity)
     # Providers revoke all that one user gave one app: the credential that is in use would end too.
     in_use = ctx.store.get(
         tables.connection(integration.environment, integration.id, connection_id)
@@ -338,8 +345,8 @@ def _draft_of(ctx: Context, integration: Integration, connection_id: str, item: 
     if sealed is None or provider is None:
         raise ApiError("invalid_connection", "What waits cannot be opened; connect again")
     environment = ctx.store.get(tables.environment_settings(integration.environment))
-    if environment is None:
-        raise ApiError("not_found", "The environment is gone")
+    if environment is None or environment.get("deleting"):
+        raise gates.EnvironmentClosed
     return Draft(
         environment=Environment.from_item(environment),
         integration=integration,

@@ -10,13 +10,14 @@ the old one can no longer be stored.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from keystow import ids
 from keystow.errors import ApiError
-from keystow.events import outbox
+from keystow.events import outbox, traces
 from keystow.modes import mode_of
 from keystow.modes.base import expiry_of
 from keystow.modes.verification import can_check, checked_host
@@ -29,8 +30,7 @@ from keystow.records.connection import (
     StoredSecret,
 )
 from keystow.refresh.due import next_check, next_due, read_margin, shard_of
-from keystow.registry import integrations
-from keystow.store import All, ConditionFailed, Delete, Equals, Put, tables
+from keystow.store import All, ConditionFailed, Delete, Equals, Put, gates, tables
 from keystow.store.operations import NEW
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Draft:
     fetched: bool = True
     by_session: bool = False  # of a connect session, whose end user the event names
     replaces: str | Replaces = Replaces.ANYTHING
+    operation: str | None = None  # of the activity log, which names the end user
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
     Raises:
         ApiError: 404 ``not_found`` when ``instead_of`` is not there any more; 400
             ``invalid_connection`` when the connection of a reconnect is gone, or another one
-            stands in its place.
+            stands in its place; also when the integration was deleted. 401 ``unknown_account``
+            when the environment is being deleted.
         StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
     """
     for attempt in range(ATTEMPTS):
@@ -121,15 +123,24 @@ def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
             *removed,
             *(planned.writes if planned else ()),
         ]
+        if draft.operation is not None:
+            pk, identity = made.connection.key.pk, made.connection.identity
+            writes.append(traces.of_operation(pk, identity, draft.operation, ctx.clock.now()))
         try:
-            ctx.store.transact(writes, token=ids.uuid4(ctx.random))
+            gates.transact(
+                ctx.store,
+                writes,
+                environment=draft.integration.environment,
+                integration=draft.integration.id,
+                spread=draft.connection_id,
+                token=ids.uuid4(ctx.random),
+            )
         except ConditionFailed as failed:
             if instead_of is not None and writes.index(instead_of) in failed.failed:
                 raise ApiError("not_found", "Nothing waits under this id any more") from None
             # Made, changed or deleted by somebody else in this moment: look again, not in step.
             ctx.clock.sleep(PAUSE_SECONDS * attempt * ctx.random.bytes(1)[0] / 255)
             continue
-        _require_integration(ctx, draft, writes)
         outbox.dispatch(ctx, planned)
         return made
     raise ApiError("temporarily_unavailable", "The connection kept changing; try again")
@@ -172,22 +183,6 @@ def _unchanged(existing: Existing | None) -> tuple[Condition, Condition]:
         (Equals("identity", connection.identity), Equals("generation", connection.generation))
     )
     return same, NEW if secret is None else Equals("generation", secret.generation)
-
-
-def _require_integration(ctx: Context, draft: Draft, written: list[Operation]) -> None:
-    """Take back what was written under an integration that was deleted in the same moment.
-
-    A condition on the integration within the transaction would make all that is connected under it
-    at one time collide.
-
-    Raises:
-        ApiError: 400 ``invalid_connection``.
-    """
-    if integrations.by_id(ctx, draft.integration.environment, draft.integration.id) is not None:
-        return
-    for operation in written:
-        ctx.store.delete(operation.key)
-    raise ApiError("invalid_connection", "The integration was deleted meanwhile")
 
 
 def _existing(ctx: Context, draft: Draft) -> Existing | None:
@@ -283,6 +278,8 @@ def event_of_pending(
     draft: Draft, operation: outbox.OperationName, pending: dict[str, str]
 ) -> outbox.AuthEvent:
     """Return the event of a draft that waits for confirmation; ``pending`` says of which kind."""
+    integration = draft.integration
+    pk = tables.connection_pk(integration.environment, integration.id, draft.connection_id)
     return outbox.AuthEvent(
         environment=draft.environment,
         provider=draft.provider.id,
@@ -295,6 +292,7 @@ def event_of_pending(
         tags=_kept(draft.tags, {}),
         webhook_url_override=_kept(draft.webhook_url_override, None),
         pending=pending,
+        of=(pk, traces.pending(pending["id"])),
     )
 
 
@@ -312,6 +310,7 @@ def _event(draft: Draft, made: Saved) -> outbox.AuthEvent:
         tags=made.connection.tags,
         webhook_url_override=made.connection.webhook_url_override,
         log_id=None,
+        of=(made.connection.key.pk, made.connection.identity),
     )
 
 
@@ -345,6 +344,10 @@ def failed_event(
             log_id=log_id,
         ),
     )
-    if planned is not None:
-        ctx.store.transact(list(planned.writes))
+    if planned is None:
+        return
+    with suppress(gates.EnvironmentClosed):
+        gates.transact(
+            ctx.store, planned.writes, environment=environment.id, spread=planned.event_id
+        )
         outbox.dispatch(ctx, planned)

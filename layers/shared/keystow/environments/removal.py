@@ -1,12 +1,15 @@
 """Shreds an environment: its keys stop working, its data keys are destroyed, its rows removed.
 
-    mark deleting ─▶ API keys ─▶ data keys ─▶ connections ─▶ the rest ─▶ its item and its name
-                     nobody      nothing of    descriptions   (bounded; a repeated call goes on
-                     calls       it opens      hold personal   where the last one stopped)
-                     any more    any more      data
+    mark, shut ─▶ API keys ─▶ data keys ─▶ connections, ─▶ the rest ─▶ all once ─▶ data keys,
+    nothing new   nobody      nothing of   events, log     of it       more        item, name
+    is stored     calls any   it opens     (bounded; a                 (indexes
+    any more      more        any more     repeated call               come late)
+                                           goes on)
 
-Unwrapped data keys may live 5 minutes more in the memory of running functions. Sessions, events
-and activity hold no credential and expire by themselves.
+From the first step on every writer is refused in its own transaction (:mod:`keystow.store.gates`),
+so that the data keys destroyed are all there will ever be. Unwrapped ones may live 5 minutes more
+in the memory of running functions. Sessions expire by themselves; what is sealed in authorizations
+under way is destroyed with the data keys.
 """
 
 from __future__ import annotations
@@ -16,26 +19,29 @@ from typing import TYPE_CHECKING, Final
 from keystow.environments import keys
 from keystow.environments.service import number_claim
 from keystow.errors import ApiError
-from keystow.integrations.removal import remove_rows
+from keystow.integrations.removal import remove_listed, remove_partitions
 from keystow.records.environment import Environment
-from keystow.store import ConditionFailed, Delete, Equals, Key, Update, tables
+from keystow.store import ConditionFailed, Delete, Equals, Key, Missing, Update, gates, tables
 from keystow.store.operations import THERE, All
 from keystow.store.store import pages
 
 if TYPE_CHECKING:
     from keystow.context import Context
 
-BATCH: Final = 100
 BATCHES_A_CALL: Final = 10
+# An index shows what was stored in the last moment a little later than the table.
+SETTLED_SECONDS: Final = 3.0
+_LISTED: Final = (tables.CONNECTIONS, tables.EVENTS, tables.ACTIVITY)
+_DATA_KEYS: Final = "datakey#"
 
 
 def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL) -> None:
     """Remove an environment for ever.
 
     Args:
-        ctx: the store.
+        ctx: store and clock.
         environment: which.
-        batches: how many hundred connections to remove in this call.
+        batches: how many hundred connections, events and operations to remove in this call.
 
     Raises:
         ApiError: 400 ``cannot_delete_prod_environment``; 404 ``not_found``; 503
@@ -46,54 +52,85 @@ def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL)
         raise ApiError(
             "cannot_delete_prod_environment", "A production environment can't be deleted"
         )
-    condition = All((THERE, Equals("is_production", False)))
-    try:
-        found = ctx.store.update(
-            Update(environment.key, set={"deleting": True}, condition=condition)
-        )
-    except ConditionFailed:
-        raise ApiError("not_found", "There is no such environment") from None
-    environment = Environment.from_item(found)  # nobody renames it any more
-    for key in keys.of_owner(ctx, environment.id):
-        ctx.store.transact(keys.revocation(key))
-        keys.forget(ctx, key)
+    begun, environment = _shut(ctx, environment)
+    _end_api_keys(ctx, environment)
     _destroy_data_keys(ctx, environment)
-    if not _remove_connections(ctx, environment, batches):
-        raise ApiError(
-            "temporarily_unavailable",
-            "Keys are revoked and secrets destroyed; repeat the request to remove what is left",
-            headers={"retry-after": "1"},
-        )
+    _remove_listed_rows(ctx, environment, batches)
     _remove_registry_rows(ctx, environment)
+    ctx.clock.sleep(max(0.0, begun / 1000 + SETTLED_SECONDS - ctx.clock.now()))
+    _end_api_keys(ctx, environment)
+    _destroy_data_keys(ctx, environment)
+    _remove_listed_rows(ctx, environment, BATCHES_A_CALL)
+    _remove_registry_rows(ctx, environment)
+    _remove_data_keys(ctx, environment)
     name = tables.environment_name(environment.name)
     number = number_claim(environment.number)
     owned = Equals("environment", environment.id)
     ctx.store.transact([Delete(environment.key), Delete(name, owned), Delete(number, owned)])
 
 
-def _destroy_data_keys(ctx: Context, environment: Environment) -> None:
-    # The rows stay, without the key: who still tries to seal finds it destroyed and makes no other.
+def _shut(ctx: Context, environment: Environment) -> tuple[int, Environment]:
+    """Let nothing new be stored from now on.
+
+    Returns:
+        Since when that is so, in milliseconds, and the environment: nobody renames it any more.
+    """
     now = int(ctx.clock.now() * 1000)
-    for item in pages(ctx.store, tables.REGISTRY, environment.id, prefix="datakey#"):
+    there = All((THERE, Equals("is_production", False)))
+    change = {"deleting": True, "deleting_at": now}
+    try:
+        first = All((there, Missing("deleting_at")))
+        item = ctx.store.update(Update(environment.key, set=change, condition=first))
+    except ConditionFailed as failure:
+        found = failure.found[0] or ctx.store.get(environment.key)
+        if found is None or found.get("is_production") or "deleting_at" not in found:
+            raise ApiError("not_found", "There is no such environment") from None
+        item = found
+    gates.shut_environment(ctx.store, environment.id, item["deleting_at"])
+    return item["deleting_at"], Environment.from_item(item)
+
+
+def _end_api_keys(ctx: Context, environment: Environment) -> None:
+    for key in keys.of_owner(ctx, environment.id):
+        ctx.store.transact(keys.revocation(key))
+        keys.forget(ctx, key)
+    uses = tables.api_key_uses(environment.id)
+    for note in pages(ctx.store, tables.KEYS, uses):  # also of keys that were ended before
+        ctx.store.delete(Key(tables.KEYS, uses, note["sk"]))
+
+
+def _destroy_data_keys(ctx: Context, environment: Environment) -> None:
+    """Take the wrapped keys out of their rows, which stay to tell that they are destroyed."""
+    now = int(ctx.clock.now() * 1000)
+    for item in pages(ctx.store, tables.REGISTRY, environment.id, prefix=_DATA_KEYS):
         if "wrapped" in item:
             key = Key(tables.REGISTRY, environment.id, item["sk"])
             ctx.store.update(Update(key, set={"destroyed_at": now}, remove=("wrapped",)))
 
 
-def _remove_connections(ctx: Context, environment: Environment, batches: int) -> bool:
-    start = None
-    for _ in range(batches):
-        page = ctx.store.query(
-            tables.CONNECTIONS, environment.id, index="by_environment", limit=BATCH, start=start
-        )
-        remove_rows(ctx, [item["pk"] for item in page.items])
-        if page.next is None:
-            return True
-        start = page.next
-    return False
+def _remove_data_keys(ctx: Context, environment: Environment) -> None:
+    for item in pages(ctx.store, tables.REGISTRY, environment.id, prefix=_DATA_KEYS):
+        ctx.store.delete(Key(tables.REGISTRY, environment.id, item["sk"]))
+
+
+def _remove_listed_rows(ctx: Context, environment: Environment, batches: int) -> None:
+    for table in _LISTED:
+        batches, done = remove_listed(ctx, table, "by_environment", environment.id, batches)
+        if not done:
+            raise ApiError(
+                "temporarily_unavailable",
+                "Keys are revoked and secrets destroyed; repeat the request to remove what is left",
+                headers={"retry-after": "1"},
+            )
+    marks = tables.removed_connections(environment.id)
+    remove_partitions(ctx, tables.CONNECTIONS, [marks])
 
 
 def _remove_registry_rows(ctx: Context, environment: Environment) -> None:
-    for prefix in ("integration", "removed_integration#", "provider#", "throttle#"):
-        for item in pages(ctx.store, tables.REGISTRY, environment.id, prefix=prefix):
-            ctx.store.delete(Key(tables.REGISTRY, environment.id, item["sk"]))
+    """Remove every row but the environment's own, its gates, and the data keys' that go last."""
+    for item in pages(ctx.store, tables.REGISTRY, environment.id):
+        sort_key = item["sk"]
+        if sort_key == environment.key.sk or sort_key.startswith(_DATA_KEYS):
+            continue
+        if not gates.is_of_environment(sort_key):
+            ctx.store.delete(Key(tables.REGISTRY, environment.id, sort_key))

@@ -173,7 +173,7 @@ def write_webhooks(ctx: Context, environment: str, webhooks: WebhookSettings) ->
         tables.environment_settings(environment),
         set={"webhooks": webhooks.as_json()},
         remove=("disabled_webhooks",),
-        condition=THERE,
+        condition=All((THERE, Missing("deleting"))),
     )
     try:
         ctx.store.update(change)

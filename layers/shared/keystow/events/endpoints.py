@@ -52,7 +52,7 @@ class Endpoints:
 
 
 def current(ctx: Context, environment: str, *, fresh: bool = False) -> Endpoints | None:
-    """Return an environment's endpoints, at most 30 s old; None when it is deleted.
+    """Return an environment's endpoints, at most 30 s old; None when it is deleted, or being so.
 
     Args:
         ctx: store, clock and cache.
@@ -68,7 +68,7 @@ def current(ctx: Context, environment: str, *, fresh: bool = False) -> Endpoints
     if not fresh and cached is not None and cached[0] > now and isinstance(cached[1], Endpoints):
         return cached[1]
     item = ctx.store.get(environment_settings(environment))
-    if item is None:
+    if item is None or item.get("deleting"):
         return None
     disabled = frozenset(str(each) for each in item.get(DISABLED, ()))
     found = Endpoints(Environment.from_item(item), disabled)

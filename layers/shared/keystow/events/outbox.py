@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from keystow import ids
 from keystow.activity.masking import host_of
-from keystow.events import endpoints
+from keystow.events import endpoints, traces
 from keystow.events.webhook_body import auth_event
 from keystow.log import logger
 from keystow.queues import QueueUnavailable, group_of
@@ -51,6 +51,7 @@ class AuthEvent:
         webhook_url_override: of the session or connection; replaces primary, drops secondary.
         log_id: the activity operation that tells more.
         pending: of what waits for the backend's confirmation: which, until when, whose account.
+        of: partition and identity of the connection, if there is one; an erasure finds it by them.
     """
 
     environment: Environment
@@ -66,6 +67,7 @@ class AuthEvent:
     webhook_url_override: str | None = None
     log_id: str | None = None
     pending: dict[str, str] | None = None
+    of: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def plan(ctx: Context, event: AuthEvent) -> Planned | None:
             "ttl": ttl,
         }
         writes.append(Put(tables.delivery(event_id, place), delivery, NEW))
+    if event.of is not None:
+        writes.append(traces.of_event(*event.of, event_id, now))
     groups = tuple(receiver_group(event.environment.id, url) for _role, url in targets)
     return Planned(writes, event_id, groups)
 

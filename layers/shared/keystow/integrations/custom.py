@@ -20,7 +20,16 @@ from keystow.catalog.loader import Provider
 from keystow.catalog.model import validate_definition
 from keystow.errors import ApiError, Issue
 from keystow.registry import integrations
-from keystow.store import ConditionFailed, Delete, Equals, Put, TransactionConflict, Update, tables
+from keystow.store import (
+    ConditionFailed,
+    Delete,
+    Equals,
+    Put,
+    TransactionConflict,
+    Update,
+    gates,
+    tables,
+)
 from keystow.store.operations import NEW, THERE, All, Any_, AtMost, Missing
 from keystow.validation import issues_of
 
@@ -74,7 +83,8 @@ def put(
         try:
             if item is None:
                 users = _users(ctx, environment, provider_id)
-                ctx.store.transact([Put(key, {**fresh, "users": users}, NEW)])
+                write = Put(key, {**fresh, "users": users}, NEW)
+                gates.transact(ctx.store, [write], environment=environment, spread=provider_id)
                 return Provider(provider_id, definition), True
             change = {"definition": text, "updated_at": now}
             # A first use raises the revision too: it cannot slip in between decision and write.

@@ -1,30 +1,39 @@
 """Removes what a deleted integration leaves behind: its connections, secrets first.
 
-A mark, written in the transaction that removes the integration, names what is still to be done.
-The same call again goes on with it, and so does each later removal in the environment: one call
-stays short however many connections there are, and nothing is forgotten when one is cut off.
+    integration and name gone, mark written ─▶ gates shut ─▶ connections removed ─▶ mark gone
+    one transaction: nobody finds it           nothing new    bounded in one call   after a minute
+
+The mark names what is still to be done. The same call again goes on with it; so do later removals
+in the environment, a few each, and whoever looks after removals from time to time
+(:mod:`keystow.environments.unfinished`): one call stays short however many connections there are,
+and nothing is forgotten when one is cut off. A mark outlives its work by a minute, for one more
+look: an index shows what was stored in the last moment a little later than the table.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from keystow.events import traces
 from keystow.records.connection import integration_partition
-from keystow.store import Key, Put, Update, tables
+from keystow.store import ConditionFailed, Key, Put, Update, gates, tables
+from keystow.store.operations import THERE
 from keystow.store.store import pages
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.records.integration import Integration
-    from keystow.store import Operation
+    from keystow.store import Item, Operation
 
 BATCH: Final = 100
 # About ten seconds of a function's time.
 BATCHES_A_CALL: Final = 10
+# Of other integrations, whose removal was cut off, or which are looked at once more.
+OTHERS_A_CALL: Final = 10
 WORKERS: Final = 16
-# An authorization that ended while the integration was being removed may appear in the index later.
-SETTLED_MS: Final = 15 * 60 * 1000
+SETTLED_MS: Final = 60_000
 _PREFIX: Final = "removed_integration#"
 
 
@@ -42,24 +51,52 @@ def is_unfinished(ctx: Context, environment: str, unique_key: str) -> bool:
     return any(item.get("left_of") == unique_key for item in marks)
 
 
-def purge(ctx: Context, environment: str, batches: int = BATCHES_A_CALL) -> bool:
+def purge(
+    ctx: Context, environment: str, unique_key: str | None, batches: int = BATCHES_A_CALL
+) -> bool:
     """Remove connections of removed integrations, at most ``batches`` of 100.
 
+    Args:
+        ctx: store and clock.
+        environment: whose.
+        unique_key: the key of those that come first; None: none does.
+        batches: what this call may do. An integration without connections uses up none.
+
     Returns:
-        Whether none was left. A mark stays a while even then, for latecomers.
+        Whether nothing is left of those that had the key; others may need further calls.
     """
     now = int(ctx.clock.now() * 1000)
-    for item in pages(ctx.store, tables.REGISTRY, environment, prefix=_PREFIX):
-        integration_id = item["sk"].removeprefix(_PREFIX)
-        batches, done = remove_connections(ctx, environment, integration_id, batches)
+    marks = pages(ctx.store, tables.REGISTRY, environment, prefix=_PREFIX)
+    others = OTHERS_A_CALL
+    for item in sorted(marks, key=lambda each: (not _is_of(each, unique_key), each["removed_at"])):
+        own = _is_of(item, unique_key)
+        settled = now - item["removed_at"] > SETTLED_MS
+        if not own:
+            if "left_of" not in item and not settled:
+                continue  # done, and too early for the last look
+            if not others:
+                return True
+            others -= 1
+        integration = item["sk"].removeprefix(_PREFIX)
+        gates.shut_integration(ctx.store, environment, integration, now)
+        batches, done = remove_connections(ctx, environment, integration, batches)
         if not done:
-            return False
-        key = Key(tables.REGISTRY, environment, item["sk"])
-        if now - item["removed_at"] > SETTLED_MS:
-            ctx.store.delete(key)
-        elif "left_of" in item:
-            ctx.store.update(Update(key, remove=("left_of",)))
+            return not own
+        _finish(ctx, item, settled=settled)
     return True
+
+
+def _is_of(mark: Item, unique_key: str | None) -> bool:
+    return unique_key is not None and mark.get("left_of") == unique_key
+
+
+def _finish(ctx: Context, mark: Item, *, settled: bool) -> None:
+    key = Key(tables.REGISTRY, mark["pk"], mark["sk"])
+    if settled:
+        ctx.store.delete(key)
+    elif "left_of" in mark:
+        with suppress(ConditionFailed):  # another call was first
+            ctx.store.update(Update(key, remove=("left_of",), condition=THERE))
 
 
 def remove_connections(
@@ -67,29 +104,53 @@ def remove_connections(
 ) -> tuple[int, bool]:
     """Remove the connections of one integration; return the batches left, and whether all went."""
     partition = integration_partition(environment, integration_id)
+    return remove_listed(ctx, tables.CONNECTIONS, "by_integration", partition, batches)
+
+
+def remove_listed(
+    ctx: Context, table: str, index: str, partition: str, batches: int
+) -> tuple[int, bool]:
+    """Remove everything that an index lists, with all that stands beside it under its key.
+
+    Args:
+        ctx: the store.
+        table: logical table name.
+        index: one of its indexes.
+        partition: which partition of the index.
+        batches: how many hundreds to remove.
+
+    Returns:
+        The batches left, and whether all that was listed is gone.
+    """
     start = None
-    while batches > 0:
-        page = ctx.store.query(
-            tables.CONNECTIONS, partition, index="by_integration", limit=BATCH, start=start
-        )
-        remove_rows(ctx, [item["pk"] for item in page.items])
-        batches -= 1
+    while True:
+        page = ctx.store.query(table, partition, index=index, limit=BATCH, start=start)
+        if page.items:
+            if batches <= 0:
+                return 0, False
+            batches -= 1
+            remove_partitions(ctx, table, [item["pk"] for item in page.items])
         if page.next is None:
             return batches, True
         start = page.next
-    return 0, False
 
 
-def remove_rows(ctx: Context, partitions: list[str]) -> None:
-    """Remove connections by their partitions."""
-    if partitions:
-        with ThreadPoolExecutor(min(WORKERS, len(partitions))) as pool:
-            list(pool.map(lambda pk: _remove_one(ctx, pk), partitions))
+def remove_partitions(ctx: Context, table: str, partitions: list[str]) -> None:
+    """Remove all items under some partition keys."""
+    unique = list(dict.fromkeys(partitions))
+    with ThreadPoolExecutor(min(WORKERS, len(unique))) as pool:
+        list(pool.map(lambda pk: _remove_one(ctx, table, pk), unique))
 
 
-def _remove_one(ctx: Context, pk: str) -> None:
-    """Remove one connection: its secret, its journal, and last the row that the index shows."""
-    rows = list(pages(ctx.store, tables.CONNECTIONS, pk))
-    rows.sort(key=lambda row: (row["sk"] == tables.CONNECTION, row["sk"]))
+def _remove_one(ctx: Context, table: str, pk: str) -> None:
+    """Remove the items of one partition, last the rows by which an index shows it.
+
+    What a connection has left of its end user in events and log goes before.
+    """
+    rows = list(pages(ctx.store, table, pk))
     for row in rows:
-        ctx.store.delete(Key(tables.CONNECTIONS, pk, row["sk"]))
+        if row["sk"].startswith(tables.TRACE):
+            traces.follow(ctx, row)
+    rows.sort(key=lambda row: ("created" in row, row["sk"]))
+    for row in rows:
+        ctx.store.delete(Key(table, pk, row["sk"]))

@@ -21,7 +21,16 @@ from keystow.records.connection import integration_partition
 from keystow.records.integration import AppSecrets, Integration
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
-from keystow.store import ConditionFailed, Delete, Equals, Put, TransactionConflict, Update, tables
+from keystow.store import (
+    ConditionFailed,
+    Delete,
+    Equals,
+    Put,
+    TransactionConflict,
+    Update,
+    gates,
+    tables,
+)
 from keystow.store.operations import NEW, THERE, All
 from keystow.value import replace
 
@@ -83,7 +92,7 @@ def create(ctx: Context, environment: str, body: CreateIntegration) -> Integrati
     ]
     uses = _use_of(environment, provider.id, 1)
     try:
-        ctx.store.transact([*writes, *uses])
+        gates.transact(ctx.store, [*writes, *uses], environment=environment, spread=body.unique_key)
     except ConditionFailed as failure:
         if 0 in failure.failed:
             raise _taken() from None
@@ -116,7 +125,7 @@ def update(ctx: Context, environment: str, unique_key: str, body: UpdateIntegrat
             owned = Equals("integration", stored.id)
             writes += [Put(new_claim, {"integration": stored.id}, NEW), Delete(old_claim, owned)]
         try:
-            ctx.store.transact(writes)
+            gates.transact(ctx.store, writes, environment=environment, spread=stored.id)
         except ConditionFailed as failure:
             if 1 in failure.failed and 0 not in failure.failed:
                 raise ApiError(
@@ -146,7 +155,7 @@ def delete(ctx: Context, environment: str, unique_key: str) -> None:
         _remove(ctx, environment, stored)
     elif not removal.is_unfinished(ctx, environment, unique_key):
         raise _unknown(unique_key)
-    if not removal.purge(ctx, environment):
+    if not removal.purge(ctx, environment, unique_key):
         raise ApiError(
             "temporarily_unavailable",
             "The integration is gone; repeat the request to remove the connections that are left",

@@ -243,7 +243,7 @@ def _event(
     integration: Integration | None,
 ) -> outbox.Planned | None:
     item = ctx.store.get(tables.environment_settings(description.environment))
-    if item is None:
+    if item is None or item.get("deleting"):
         return None
     if integration is None:
         integration = integrations.by_id(ctx, description.environment, description.integration)
@@ -266,6 +266,7 @@ def _event(
             tags=description.tags,
             webhook_url_override=description.webhook_url_override,
             log_id=failure.log_id if failure else None,
+            of=(description.key.pk, description.identity),
         ),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from keystow.records.connection import Sealed
-from keystow.store import ConditionFailed, Put, Update, tables
+from keystow.store import Check, ConditionFailed, Equals, Put, Update, gates, tables
 from keystow.store.operations import NEW, THERE
 from keystow.store.store import pages
 from keystow.vault import Envelope, Purpose, VaultError
@@ -31,7 +31,9 @@ class Parked:
 def park(ctx: Context, secret: StoredSecret, sealed: Sealed) -> None:
     """Keep a credential that could not be committed because the lease was lost.
 
-    Parking the same one twice, as when its queue message comes again, keeps one.
+    Parking the same one twice, as when its queue message comes again, keeps one. Nothing is kept
+    of a connection that was deleted, is being deleted, or was authorized anew: there is nothing
+    that it could mend.
     """
     entry = f"{secret.version:010d}-{secret.write_id}"
     binding = _binding(secret, entry)
@@ -41,8 +43,15 @@ def park(ctx: Context, secret: StoredSecret, sealed: Sealed) -> None:
         "sealed": envelope.as_item(),
         "ttl": int(ctx.clock.now()) + LIFE_SECONDS,
     }
-    with suppress(ConditionFailed):
-        ctx.store.put(Put(_place(secret, entry), item, NEW))
+    same = Equals("generation", secret.generation)
+    with suppress(ConditionFailed, gates.EnvironmentClosed, gates.IntegrationClosed):
+        gates.transact(
+            ctx.store,
+            [Put(_place(secret, entry), item, NEW), Check(secret.key, same)],
+            environment=secret.environment,
+            integration=secret.integration,
+            spread=secret.connection_id,
+        )
 
 
 def latest(ctx: Context, secret: StoredSecret) -> Parked | None:

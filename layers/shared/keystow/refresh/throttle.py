@@ -25,8 +25,11 @@ from keystow.store import (
     Below,
     ConditionFailed,
     Equals,
+    ItemTooLarge,
     Put,
     StoreUnavailable,
+    TransactionConflict,
+    gates,
     tables,
 )
 from keystow.store.operations import NEW
@@ -218,8 +221,9 @@ def _store(ctx: Context, environment: str, host: str, pause: Pause, last: Pause)
     longer = Any_((NEW, Below("until", pause.until)))
     condition = longer if pause.times else Equals("until", last.until)
     try:
-        ctx.store.put(Put(tables.throttle(environment, host), item, condition))
-    except ConditionFailed:
+        write = Put(tables.throttle(environment, host), item, condition)
+        gates.transact(ctx.store, [write], environment=environment, spread=host)
+    except (ConditionFailed, gates.EnvironmentClosed):
         return
-    except StoreUnavailable:
+    except (StoreUnavailable, TransactionConflict, ItemTooLarge):
         logger.warning("a host's pause was not written", extra={"host": host})

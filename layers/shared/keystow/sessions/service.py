@@ -16,7 +16,7 @@ from keystow.records.environment import DEFAULT_CONNECT_UI
 from keystow.records.session import ConnectSession
 from keystow.registry import integrations, providers
 from keystow.sessions.tokens import LIFE_SECONDS, item_of, new_token
-from keystow.store import Put, tables
+from keystow.store import Put, gates, tables
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -158,7 +158,12 @@ def _create(
         single_use=body.single_use,
         confirm=body.confirm,
     )
-    ctx.store.put(Put(session.key, item_of(session, token, ctx.random)))
+    gates.transact(
+        ctx.store,
+        [Put(session.key, item_of(session, token, ctx.random))],
+        environment=environment,
+        spread=session.token_hash,
+    )
     activity.begin(
         ctx,
         environment,

@@ -67,6 +67,7 @@ CONNECTION_SECRET = "connection#secret"  # noqa: S105 - the name of an item
 # What waits for confirmation; it begins like the others, so that a read of them sees it.
 CONNECTION_PENDING = "connection#pending"
 SETTINGS = "settings"
+TRACE = "trace#"
 EVENT = "event"
 
 
@@ -121,6 +122,21 @@ def journal(environment: str, integration: str, connection_id: str, entry: str) 
     return Key(CONNECTIONS, pk, f"journal#{entry}")
 
 
+def trace(pk: str, entry: str) -> Key:
+    """Return the key, in a connection's partition, of what leads to an event or an operation."""
+    return Key(CONNECTIONS, pk, f"{TRACE}{entry}")
+
+
+def removed_connections(environment: str) -> str:
+    """Return the partition of the marks of connections that are gone."""
+    return f"{environment}#removed"
+
+
+def removed_connection(environment: str, identity: str) -> Key:
+    """Return the key of the mark that a connection is gone and traces of it may be left."""
+    return Key(CONNECTIONS, removed_connections(environment), identity)
+
+
 def environment_settings(environment: str) -> Key:
     """Return the key of an environment's own item."""
     return Key(REGISTRY, environment, SETTINGS)
@@ -144,6 +160,17 @@ def custom_provider(environment: str, provider: str) -> Key:
 def data_key(environment: str, data_key_id: str) -> Key:
     """Return the key of a wrapped data key."""
     return Key(REGISTRY, environment, f"datakey#{data_key_id}")
+
+
+def gate(environment: str, what: str, number: int) -> Key:
+    """Return the key of a gate's row (:mod:`keystow.store.gates`); while it is there, it is shut.
+
+    Args:
+        environment: whose.
+        what: ``environment`` for all of it, else the id of an integration.
+        number: which of its gates.
+    """
+    return Key(REGISTRY, environment, f"closed#{what}#{number:02d}")
 
 
 def throttle(environment: str, host: str) -> Key:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from keystow.store import ConditionFailed, Put
+from keystow.store import ConditionFailed, Put, TransactionConflict, gates
 from keystow.store.operations import NEW
 from keystow.store.tables import data_key
 from keystow.value import Value
@@ -117,6 +117,7 @@ class Vault:
 
         Raises:
             VaultUnavailable: no data key could be had now.
+            VaultError: the environment is being deleted, or was.
         """
         key_id = self._sealing_key(environment, purpose)
         key = self._key(environment, purpose, key_id, create=True)
@@ -204,7 +205,14 @@ class Vault:
             "created_at": int(self._clock.now() * 1000),
         }
         try:
-            self._store.put(Put(place, made, NEW))
+            # Whoever destroys the data keys of an environment shuts it before, and so finds all.
+            gates.transact(
+                self._store, [Put(place, made, NEW)], environment=environment, spread=key_id
+            )
+        except gates.EnvironmentClosed as error:
+            raise VaultError("the environment is being deleted") from error
+        except TransactionConflict as error:
+            raise VaultUnavailable("data key in flux") from error
         except ConditionFailed as error:
             # Another worker was first: everybody uses the stored one.
             winner = error.found[0] or self._store.get(place)
