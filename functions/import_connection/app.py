@@ -40,7 +40,10 @@ def create_legacy(ctx: Context, request: Request) -> Response:
         raw=raw_of(flat),
         endless=flat.get("no_expiration") is True,
     )
-    return Response(201, {**flat, "connection_id": made["connection_id"]})
+    answer = {**flat, "connection_id": made["connection_id"]}
+    if flat.get("webhook_url_override"):  # without its login
+        answer["webhook_url_override"] = made["webhook_url_override"]
+    return Response(201, answer)
 
 
 handler = lambda_handler_for({"POST /connections": create, "POST /connection": create_legacy})

@@ -42,7 +42,7 @@ def read_webhooks(ctx: Context, request: Request) -> Response:
     principal = auth.secret_key(ctx, request, "environment:webhook_settings:read")
     request.refuse_query()
     environment = service.required(ctx, principal.environment)
-    return Response(body={"data": environment.webhooks.as_json()})
+    return Response(body={"data": environment.webhooks.public()})
 
 
 def write_webhooks(ctx: Context, request: Request) -> Response:
@@ -57,7 +57,7 @@ def write_webhooks(ctx: Context, request: Request) -> Response:
     )
     webhooks = WebhookSettings(**body.model_dump())
     written = service.write_webhooks(ctx, principal.environment, webhooks)
-    return Response(body={"data": written.as_json()})
+    return Response(body={"data": written.public()})
 
 
 def list_variables(ctx: Context, request: Request) -> Response:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROT, KEY, CC, BASIC, OPEN, TRIED = "rot", "key", "cc", "basic", "open", "tried"
 HOOK = "https://hooks.example.com/keystow"
+LOGIN = "https://user:password@hooks.example.com/keystow"
 
 
 class Scenario:
@@ -66,6 +67,10 @@ class Scenario:
         self.refused("GET", "/nowhere")
         self.ok("GET", "/environment-variables")
         self.ok("GET", "/environment/webhook-settings")
+        self.ok("PUT", "/environment/webhook-settings", {"primary_url": LOGIN})
+        assert (
+            self.app.put("/environment/webhook-settings", {"primary_url": LOGIN}).status == 200
+        )  # under a data key that is there
         self.ok("PUT", "/environment/webhook-settings", {"primary_url": HOOK})
         self.ok("POST", "/environment/webhook-signing-key/rotate")
         assert self.app.post("/environment/webhook-signing-key/rotate").status == 200
@@ -160,6 +165,10 @@ class Scenario:
         token = self.session(allowed_integrations=[ROT])
         for path in ("/connect/session", "/integrations", "/providers/rotating"):
             assert self.app.get(path, key=token).status == 200
+        self.session(webhook_url_override=LOGIN)
+        again = {"end_user": {"id": "u1"}, "webhook_url_override": LOGIN}
+        made = self.app.post("/connect/sessions", again)  # under a data key that is there
+        assert made.status == 201
         token = self.session()
         told = {"token": token, "event": "open", "timestamp": iso(self.running.clock.now())}
         assert self.app.post("/connect/telemetry", told, key=None).status == 204
@@ -241,6 +250,7 @@ class Scenario:
         self.server.family_dead = False
         self.next_day()
         body["credentials"]["expires_at"] = iso(self.running.clock.now() + life_s)
+        body["webhook_url_override"] = LOGIN
         self.ok("POST", "/connections", body)
         assert self.app.post("/connections", body).status == 201  # under a data key that is there
         return f"/connections/{connection_id}?provider_config_key={integration}"
@@ -257,6 +267,9 @@ class Scenario:
         ):
             self.ok("GET", f"/connections{query}")
         self.ok("PATCH", place, {"tags": {"a": "b"}, "end_user": {"id": "u2"}})
+        told = {"webhook_url_override": LOGIN}
+        self.ok("PATCH", place, told)
+        assert self.app.patch(place, told).status == 200  # under a data key that is there
         metadata = {"connection_id": ["c1"], "provider_config_key": ROT, "metadata": {"a": 1}}
         self.ok("POST", "/connections/metadata", metadata)
         self.ok("PATCH", "/connections/metadata", metadata)

@@ -155,7 +155,6 @@ def test_the_vault_key_is_used_for_named_purposes_of_a_named_environment(name: s
 @pytest.mark.parametrize(
     "name",
     [
-        "CreateSessionFunction",
         "ReadSessionFunction",
         "ListConnectionsFunction",
         "ListProvidersFunction",
@@ -167,6 +166,13 @@ def test_the_vault_key_is_used_for_named_purposes_of_a_named_environment(name: s
 )
 def test_who_handles_no_secret_has_no_key(name: str) -> None:
     assert "kms:" not in str(statements(FUNCTIONS[name]))
+
+
+def test_who_opens_a_session_may_seal_the_login_of_a_webhook_and_nothing_else() -> None:
+    keys = [each for each in statements(FUNCTIONS["CreateSessionFunction"]) if "kms:" in str(each)]
+    (key,) = keys
+    named = key["Condition"]["StringEquals"]["kms:EncryptionContext:keystow:purpose"]
+    assert named == ["webhook"]
 
 
 def test_the_connect_ui_may_do_nothing() -> None:

@@ -20,8 +20,10 @@ OTHER = "https://tenant.example.com:8443/t0ps3cr3t"
 class World:
     """An environment whose receiver answers as it is told."""
 
-    def __init__(self, *answers: Any, store: Any = None, **settings: Any) -> None:
-        self.egress = FakeEgress(*answers, default=500)
+    def __init__(
+        self, *answers: Any, store: Any = None, default: Any = 500, **settings: Any
+    ) -> None:
+        self.egress = FakeEgress(*answers, default=default)
         self.ctx: Any = make_context(store=store, egress=self.egress)
         seeded = seed_environment(self.ctx, primary_url=PRIMARY, **settings)
         self.app = App(self.ctx, seeded.secret_key)

@@ -156,6 +156,6 @@ def check_webhook_url(
         return
     from keystow.events.destinations import refusal
 
-    if refusal(url, loopback_allowed=loopback_allowed) is not None:
-        issue = Issue("custom", "this webhook URL is not allowed", path)
-        raise ApiError("invalid_body", issues=[issue])
+    reason = refusal(url, loopback_allowed=loopback_allowed)
+    if reason is not None:
+        raise ApiError("invalid_body", issues=[Issue("custom", reason, path)])

@@ -11,6 +11,7 @@ from keystow.connections import views
 from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
 from keystow.connections.save import KEEP, Draft, Saved, save
 from keystow.errors import ApiError, Issue
+from keystow.events import destinations
 from keystow.ids import uuid4
 from keystow.modes.verification import verify
 from keystow.oauth.token_life import end_in_jwt
@@ -98,6 +99,8 @@ def import_connection(
     end_user = end_user_of(body.end_user)
     tags: dict[str, str] = {**generated_tags(end_user), **(body.tags or {})}
     override = body.webhook_url_override
+    if override:
+        override = destinations.stored(override, environment, ctx.vault)
     saved = save(
         ctx,
         Draft(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
 from keystow.errors import ApiError
+from keystow.events import destinations
 from keystow.records.connection import (
     end_user_partition,
     metadata_attribute,
@@ -59,11 +60,14 @@ def patch(
         changes["end_user"] = end_user_partition(environment, end_user.id)
     if end_user is not None or body.tags is not None:
         changes["tags"] = {**generated_tags(end_user), **(body.tags or {})}
+    place = tables.connection(environment, integration.id, connection_id)
     if body.webhook_url_override == "":
         remove.append("webhook_url_override")
     elif body.webhook_url_override is not None:
-        changes["webhook_url_override"] = body.webhook_url_override
-    place = tables.connection(environment, integration.id, connection_id)
+        before = (ctx.store.get(place) or {}).get("webhook_url_override")
+        changes["webhook_url_override"] = destinations.stored(
+            body.webhook_url_override, environment, ctx.vault, before=before
+        )
     try:
         ctx.store.update(Update(place, set=changes, remove=tuple(remove), condition=THERE))
     except ConditionFailed:

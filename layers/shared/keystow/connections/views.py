@@ -54,7 +54,7 @@ def full(
     return {
         **_description(connection, provider_config_key),
         "connection_config": config,
-        "webhook_url_override": connection.webhook_url_override,
+        "webhook_url_override": _override(connection),
         "created_at": date(connection.created_at / 1000),
         "updated_at": date(connection.updated_at / 1000),
         "last_fetched_at": None if fetched is None else date(fetched / 1000),
@@ -80,6 +80,12 @@ def errors(connection: Connection) -> list[dict[str, str]]:
     if connection.auth_error is None:
         return []
     return [{"type": "auth", "log_id": connection.auth_error.log_id}]
+
+
+def _override(connection: Connection) -> str | None:
+    """Return the webhook URL without its fragment, which holds a sealed login."""
+    url = connection.webhook_url_override
+    return None if url is None else url.partition("#")[0]
 
 
 def _shown(credentials: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from keystow.activity.log import Message
 from keystow.environments import issuing, keys
 from keystow.environments.issuing import same
 from keystow.errors import ApiError
+from keystow.events import destinations
 from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
 from keystow.secret import Secret
 from keystow.store import (
@@ -29,7 +30,7 @@ from keystow.store import (
 )
 from keystow.store.operations import NEW, THERE, All
 from keystow.store.store import pages
-from keystow.value import Value
+from keystow.value import Value, replace
 from keystow.vault import VaultUnavailable
 
 if TYPE_CHECKING:
@@ -167,8 +168,18 @@ def create(
     raise TransactionConflict("no free number")
 
 
-def write_webhooks(ctx: Context, environment: str, webhooks: WebhookSettings) -> WebhookSettings:
+def write_webhooks(ctx: Context, environment: str, given: WebhookSettings) -> WebhookSettings:
     """Replace the webhook settings; endpoints that were turned off are tried again. Raises 404."""
+    before = required(ctx, environment).webhooks
+
+    def kept(url: str | None, old: str | None) -> str | None:
+        return url and destinations.stored(url, environment, ctx.vault, before=old)
+
+    webhooks = replace(
+        given,
+        primary_url=kept(given.primary_url, before.primary_url),
+        secondary_url=kept(given.secondary_url, before.secondary_url),
+    )
     change = Update(
         tables.environment_settings(environment),
         set={"webhooks": webhooks.as_json()},

@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 from keystow.activity import log
 from keystow.activity.log import Message
 from keystow.activity.masking import host_of
-from keystow.egress.errors import EgressFailed, EgressRefused
 from keystow.events import endpoints, giving_way, outbox, replay, schedule
-from keystow.events.webhook_body import signed_headers
+from keystow.events.posting import Reply, post
 from keystow.log import logger
 from keystow.queues import MAX_DELAY_SECONDS, QueueUnavailable
 from keystow.store import (
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
     from keystow.secret import Secret
     from keystow.store import Item
 
-DEADLINE_SECONDS: Final = 20
 CLAIM_SECONDS: Final = 90  # longer than the function may run
 KEPT_SECONDS: Final = 30 * 86_400
 QUEUED_SECONDS: Final = 300  # what the sweep queued rests so long before it is queued again
@@ -60,10 +58,7 @@ SHARD_LIMIT: Final = 125  # rows of one shard in one sweep: 2000 in all
 SWEEP_SECONDS: Final = 30
 MOST_ATTEMPTS_KEPT: Final = 30  # three replays that failed for good
 _IN_FLIGHT: Final = 10
-_OK: Final = range(200, 300)
-_REDIRECT: Final = range(300, 400)
 _GONE: Final = 410
-_SLOW_DOWN: Final = frozenset({429, 503})
 
 
 class Outcome(StrEnum):
@@ -93,22 +88,8 @@ class _Attempt:
         return str(self.event["pk"])
 
 
-@dataclass(frozen=True)
-class _Reply:
-    """How an attempt went: its HTTP status, or the kind of failure, in words for the log."""
-
-    text: str
-    status: int | None = None
-    asked: float | None = None
-    final: bool = False
-
-    @property
-    def delivered(self) -> bool:
-        return self.status is not None and self.status in _OK
-
-
-_REMOVED: Final = _Reply("The endpoint was removed")
-_TURNED_OFF: Final = _Reply("The endpoint is turned off since it answered 410")
+_REMOVED: Final = Reply("The endpoint was removed")
+_TURNED_OFF: Final = Reply("The endpoint is turned off since it answered 410")
 
 
 def deliver(ctx: Context, event_id: str, endpoint: int, attempt: int) -> Outcome:
@@ -277,50 +258,23 @@ def _claim(ctx: Context, mine: _Attempt) -> Item | None:
         return found if found is not None and found.get("claim") == mine.claim else None
 
 
-def _post(ctx: Context, mine: _Attempt, keys: list[Secret[str]]) -> _Reply:
-    if not keys:
-        return _Reply("The signing key does not open; nothing is sent unsigned")
-    body = str(mine.event["body"])
-    headers = signed_headers(keys, mine.event_id, int(ctx.clock.now()), body)
-    try:
-        answer = ctx.egress.send(
-            "POST",
-            mine.url,
-            headers=headers,
-            body=body.encode(),
-            deadline=DEADLINE_SECONDS,
-            redirects=0,
-        )
-    except EgressRefused as refused:
-        return _Reply(f"This URL may not be called: {refused.reason}", final=True)
-    except EgressFailed as failed:
-        return _Reply(f"No answer: {failed.kind}")
-    asked = None
-    if answer.status in _SLOW_DOWN:
-        asked = schedule.retry_after(answer.headers.get("retry-after"), ctx.clock.now())
-    text = f"Answered {answer.status}"
-    if answer.status in _REDIRECT:
-        text += "; redirects are not followed"
-    return _Reply(text, answer.status, asked)
-
-
 def _send_and_settle(ctx: Context, mine: _Attempt, keys: list[Secret[str]]) -> Outcome:
     if mine.number > schedule.ATTEMPTS:
-        return _give_up(ctx, mine, _Reply("The outcome of the last attempt is not known"))
-    reply = _post(ctx, mine, keys)
+        return _give_up(ctx, mine, Reply("The outcome of the last attempt is not known"))
+    reply = post(ctx, mine.event, mine.url, keys)
     if reply.delivered:
         _end(ctx, mine, "delivered", reply)
         _log(ctx, mine, "success", reply)
         return Outcome.DELIVERED
     if reply.status == _GONE:
         endpoints.disable(ctx, mine.event["environment"], mine.url)
-        return _stop(ctx, mine, _Reply("Answered 410; the endpoint is turned off", _GONE))
+        return _stop(ctx, mine, Reply("Answered 410; the endpoint is turned off", _GONE))
     if reply.final or mine.number >= schedule.ATTEMPTS:
         return _give_up(ctx, mine, reply)
     return _try_later(ctx, mine, reply)
 
 
-def _try_later(ctx: Context, mine: _Attempt, reply: _Reply, *, anew: bool = False) -> Outcome:
+def _try_later(ctx: Context, mine: _Attempt, reply: Reply, *, anew: bool = False) -> Outcome:
     """Let the delivery wait for its next attempt; ``anew``: for the first of a replay."""
     number = 0 if anew else mine.number
     delay = schedule.delay_after(max(1, number), ctx.random, reply.asked)
@@ -343,14 +297,14 @@ def _try_later(ctx: Context, mine: _Attempt, reply: _Reply, *, anew: bool = Fals
     return Outcome.RETRYING
 
 
-def _stop(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
+def _stop(ctx: Context, mine: _Attempt, reply: Reply) -> Outcome:
     if not _end(ctx, mine, "disabled", reply):
         return _try_later(ctx, mine, reply, anew=True)
     _log(ctx, mine, "failed", reply)
     return Outcome.STOPPED
 
 
-def _give_up(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
+def _give_up(ctx: Context, mine: _Attempt, reply: Reply) -> Outcome:
     stored = ctx.store.get(tables.delivery(mine.event_id, mine.endpoint))
     if stored is not None and replay.ASKED in stored:  # no letter, no alarm
         return _try_later(ctx, mine, reply, anew=True)
@@ -373,7 +327,7 @@ def _give_up(ctx: Context, mine: _Attempt, reply: _Reply) -> Outcome:
     return Outcome.FAILED
 
 
-def _end(ctx: Context, mine: _Attempt, state: str, reply: _Reply) -> bool:
+def _end(ctx: Context, mine: _Attempt, state: str, reply: Reply) -> bool:
     """End the delivery; False when it begins anew instead. What is received ends in any case."""
     now = ctx.clock.now()
     changes: Item = {
@@ -386,7 +340,7 @@ def _end(ctx: Context, mine: _Attempt, state: str, reply: _Reply) -> bool:
     return _settle(ctx, mine, changes, waiting, whatever_is_asked=state == "delivered")
 
 
-def _made(ctx: Context, mine: _Attempt, reply: _Reply) -> list[Item]:
+def _made(ctx: Context, mine: _Attempt, reply: Reply) -> list[Item]:
     """Return the attempts made so far, the newest last; nobody else writes while the claim is."""
     made: Item = {
         "number": mine.number,
@@ -458,7 +412,7 @@ def _log(
     ctx: Context,
     mine: _Attempt,
     state: State,
-    reply: _Reply,
+    reply: Reply,
     next_in_seconds: int | None = None,
 ) -> None:
     event = mine.event

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from keystow import ids
+from keystow.events.destinations import shown
 from keystow.records.environment import Environment
 from keystow.store import ConditionFailed, Update
 from keystow.store.operations import THERE
@@ -34,7 +35,7 @@ class Endpoints:
 
     def is_disabled(self, url: str) -> bool:
         """Return whether this URL was turned off."""
-        return ids.sha256_hex(url) in self.disabled
+        return ids.sha256_hex(shown(url)) in self.disabled
 
     def url_now(self, role: str, planned: str) -> str | None:
         """Return where an event goes that was planned for a URL.
@@ -90,7 +91,7 @@ def disable(ctx: Context, environment: str, url: str) -> None:
     item = ctx.store.get(key)
     if item is None:
         return
-    url_hash = ids.sha256_hex(url)
+    url_hash = ids.sha256_hex(shown(url))
     hashes = [each for each in item.get(DISABLED, ()) if each != url_hash]
     off = [*hashes, url_hash][-_MOST_DISABLED:]
     with suppress(ConditionFailed):  # deleted meanwhile

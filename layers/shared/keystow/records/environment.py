@@ -32,8 +32,16 @@ class WebhookSettings(Value):
     on_auth_refresh_error: bool = True
 
     def as_json(self) -> dict[str, Any]:
-        """Return the public shape."""
+        """Return the settings as stored."""
         return dict(vars(self))
+
+    def public(self) -> dict[str, Any]:
+        """Return the public shape: URLs without their fragment, which holds a sealed login."""
+        found = self.as_json()
+        for name in ("primary_url", "secondary_url"):
+            url = found[name]
+            found[name] = None if url is None else url.partition("#")[0]
+        return found
 
 
 class Environment(Value):

@@ -11,6 +11,7 @@ from keystow.clock import iso
 from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
 from keystow.connections.views import without_inputs
 from keystow.errors import ApiError, Issue
+from keystow.events import destinations
 from keystow.records.connection import Connection
 from keystow.records.environment import DEFAULT_CONNECT_UI
 from keystow.records.session import ConnectSession
@@ -153,7 +154,9 @@ def _create(
             key: value.model_dump(exclude_none=True)
             for key, value in (body.overrides or {}).items()
         },
-        webhook_url_override=webhook or None,
+        webhook_url_override=(
+            destinations.stored(webhook, environment, ctx.vault) if webhook else None
+        ),
         reconnect=reconnect,
         single_use=body.single_use,
         confirm=body.confirm,

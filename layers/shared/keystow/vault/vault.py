@@ -45,6 +45,7 @@ class Purpose(StrEnum):
     INTEGRATION = "integration"
     SESSION = "session"
     SIGNING = "signing"
+    WEBHOOK = "webhook"
 
 
 class VaultError(Exception):
