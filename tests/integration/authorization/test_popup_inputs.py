@@ -61,12 +61,79 @@ def test_params_that_are_no_names_and_values_are_refused(world: World) -> None:
     assert world.attempts() == []
 
 
-def test_the_browser_may_add_parameters_and_take_defaults_away() -> None:
-    world = make_world({"authorization_params": {"prompt": "consent", "access_type": "offline"}})
-    query = {"authorization_params[prompt]": "undefined", "authorization_params[x]": "y z"}
-    asked = world.begun(world.browser(), world.session(), **query)
+def test_the_browser_may_add_parameters_that_decide_nothing(world: World) -> None:
+    asked = world.begun(world.browser(), world.session(), **{"authorization_params[x]": "y z"})
+    assert asked["x"] == "y z"
+
+
+def test_the_browser_decides_neither_what_is_asked_for_nor_whether_it_is_seen() -> None:
+    entry = {
+        "authorization_params": {"prompt": "consent", "access_type": "offline"},
+        "authorization_url": "https://rotating.example/authorize?policy=sign_in",
+    }
+    world = make_world(entry)
+    asked_for = {
+        "scope": "read write admin:org",
+        "SCOPE": "admin",
+        "scope ": "admin",
+        "user_scope": "admin",
+        "prompt": "none",
+        "approval_prompt": "auto",
+        "claims": "{}",
+        "acr_values": "low",
+        "audience": "other",
+        "resource": "https://other.example",
+        "access_type": "undefined",
+        "policy": "none",
+    }
+    query = {f"authorization_params[{name}]": value for name, value in asked_for.items()}
+    plain = world.begun(world.browser(), world.session())
+    token = world.session()
+    asked = world.begun(world.browser(), token, **query)
+    changing = {"state", "code_challenge"}
+    assert {k: v for k, v in asked.items() if k not in changing} == {
+        k: v for k, v in plain.items() if k not in changing
+    }
+    assert (asked["scope"], asked["prompt"], asked["policy"]) == (
+        "read write",
+        "consent",
+        "sign_in",
+    )
+    logged = json.dumps(world.ctx.store.everything()["activity"], default=str)
+    assert "approval_prompt" in logged, "what did not count is told in the activity"
+
+
+def test_a_session_decides_what_a_browser_may_not() -> None:
+    world = make_world({"authorization_params": {"prompt": "consent"}})
+    fixed = {"authorization_params": {"prompt": "undefined", "scope": "all", "resource": "r"}}
+    token = world.session(integrations_config_defaults={"rot": fixed})
+    asked = world.begun(world.browser(), token)
     assert "prompt" not in asked
-    assert (asked["access_type"], asked["x"]) == ("offline", "y z")
+    assert (asked["scope"], asked["resource"]) == ("all", "r")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("own_client", [True, False])
+def test_a_refresh_token_of_a_browser_counts_with_its_own_client_and_where_the_entry_takes_one(
+    declared: bool, own_client: bool
+) -> None:
+    world = make_world({"refresh_token_override": True} if declared else {})
+    query = {"credentials[oauth_refresh_token_override]": "rt-of-somebody"}
+    if own_client:
+        query["credentials[oauth_client_id_override]"] = "own-id"
+        query["credentials[oauth_client_secret_override]"] = "own-secret"
+    browser = world.browser()
+    state = world.begun(browser, world.session(), **query)["state"]
+    assert world.back(browser, state).status == 200
+    found = world.read(world.frames()[-1]["connection_id"]).json()
+    counts = declared and own_client
+    assert (found["credentials"]["refresh_token"] == "rt-of-somebody") is counts
+    assert found["connection_config"].get("overrideTokenRefresh", False) is counts
+
+
+def test_an_integration_without_scopes_asks_without_a_scope() -> None:
+    world = make_world(scopes="")
+    assert "scope" not in world.begun(world.browser(), world.session())
 
 
 @pytest.mark.parametrize(

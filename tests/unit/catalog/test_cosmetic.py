@@ -46,6 +46,7 @@ GUARDED = frozenset(
         "issuer",
         "issuer_required",
         "no_refresh_token",
+        "refresh_token_override",
         "on_disconnect",
         "par_url",
         "post_connection",

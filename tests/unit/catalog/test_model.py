@@ -73,6 +73,8 @@ def test_name_and_logo_are_dropped():
         {"proxy": {"base_url": "https://a.com", "verification": {"endpoints": []}}},
         {"authorization_params": {"redirect_uri": "https://evil.example"}},
         {"authorization_params": {"state": "fixed"}},
+        {"authorization_url": "https://a.example/o?p=1&state=fixed"},
+        {"authorization_url": "https://a.example/o || https://b.example/o?redirect_uri=x"},
         {"connection_config": {"a b": {"title": "T"}}},
         {"connection_config": {"a": {"title": "T", "pattern": "("}}},
         {"connection_config": {"a": {"title": "T", "pattern": "(" * 900 + ")" * 900}}},

@@ -7,11 +7,14 @@ import pytest
 from keystow.catalog.interpolate import InterpolationError
 from keystow.oauth.authorization import (
     InvalidAuthorizationUrl,
-    ReservedParameter,
     authorization_url,
-    check_authorization_params,
     missing_parameters,
     uses_code_grant,
+)
+from keystow.oauth.authorization_params import (
+    ReservedParameter,
+    check_authorization_params,
+    of_browser,
 )
 from tests.unit.oauth.doubles import provider
 
@@ -45,8 +48,14 @@ def test_parameters_come_in_the_order_of_the_contract() -> None:
     )
 
 
-def test_no_scope_still_gives_an_empty_scope() -> None:
-    assert ("scope", "") in query(url_for(provider(), scopes=()))
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"authorization_url_skip_encode": ["scopes"]}, {"scope_separator": ","}],
+)
+def test_no_scope_is_left_out_and_not_sent_empty(changes: dict[str, object]) -> None:
+    assert "scope" not in url_for(provider(**changes), scopes=())
+    kept = url_for(provider(**changes), scopes=(), authorization_params={"scope": ""})
+    assert "scope" not in kept
 
 
 def test_the_entry_names_its_scope_separator() -> None:
@@ -66,16 +75,72 @@ def test_pkce_is_left_out_only_where_the_entry_says_so() -> None:
         url_for(provider(), code_challenge=None)
 
 
-def test_templates_are_filled_and_a_query_in_the_endpoint_is_dropped() -> None:
+def test_templates_are_filled() -> None:
     entry = provider(
-        authorization_url="https://${connectionConfig.sub}.example.com/a?tenant=1#f",
+        authorization_url="https://${connectionConfig.sub}.example.com/a",
         authorization_params={"aud": "https://${connectionConfig.sub}", "nonce": "${random}"},
     )
     got = url_for(entry, connection_config={"sub": "acme"})
     assert got.startswith("https://acme.example.com/a?response_type=code")
     assert ("aud", "https://acme") in query(got)
     assert len(dict(query(got))["nonce"]) == 36
-    assert "tenant" not in got
+
+
+def test_the_query_of_the_endpoint_is_kept_and_its_fragment_is_not() -> None:
+    entry = provider(authorization_url="https://a.example/o?p=b2c_1&p=2&flag&e=a%2Bb#f")
+    got = url_for(entry)
+    assert got.startswith("https://a.example/o?p=b2c_1&p=2&flag&e=a%2Bb&response_type=code&")
+    assert "#" not in got
+    assert ("client_id", "cid") in query(got)
+
+
+def test_the_query_of_the_endpoint_stands_before_the_fragment_of_an_app() -> None:
+    entry = provider(
+        authorization_url="https://a.example/o?tenant=1", authorization_url_fragment="/in"
+    )
+    assert url_for(entry).startswith("https://a.example/o?tenant=1#/in?response_type=code&")
+
+
+def test_the_query_of_the_endpoint_is_filled_for_each_connection() -> None:
+    entry = provider(authorization_url="https://a.example/o?tenant=${connectionConfig.t}")
+    got = query(url_for(entry, connection_config={"t": "a&scope=all"}))
+    assert got[0] == ("tenant", "a&scope=all")
+    assert [value for name, value in got if name == "scope"] == ["a b"]
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("https://a.example/${connectionConfig.t}/o", "x?claims=all&scope=all#"),
+        ("https://a.example/${connectionConfig.t}/o?p=1", "x?claims=all&p=2#"),
+        ("https://a.example/o?p=${connectionConfig.t}", "1&claims=all"),
+        ("${connectionConfig.t}/o", "https://a.example/x?claims=all&state=evil"),
+        ("${connectionConfig.t}/o?p=1", "https://a.example/x?claims=all&state=evil"),
+    ],
+)
+def test_a_config_value_adds_no_parameter(template: str, value: str) -> None:
+    for skip in ([], ["base_url"]):
+        entry = provider(authorization_url=template, authorization_url_skip_encode=skip)
+        try:
+            got = query(url_for(entry, connection_config={"t": value}))
+        except InterpolationError:
+            continue  # refused altogether
+        assert not {name for name, _ in got} & {"claims", "scope=all"}
+        assert [content for name, content in got if name == "state"] == ["st"]
+        assert [content for name, content in got if name == "scope"] == ["a b"]
+
+
+def test_no_parameter_comes_twice_when_the_endpoint_has_it_too() -> None:
+    entry = provider(
+        authorization_url="https://a.example/o?state=x&prompt=none&scope=all&client_id=other&k=1",
+        authorization_params={"prompt": "consent"},
+    )
+    got = query(url_for(entry, authorization_params={"k": None}))
+    assert len(got) == len(dict(got))
+    given = dict(got)
+    assert (given["state"], given["prompt"], given["scope"]) == ("st", "consent", "a b")
+    assert given["client_id"] == "cid"
+    assert "k" not in given
 
 
 def test_a_nonce_is_another_one_in_each_attempt() -> None:
@@ -113,6 +178,13 @@ def test_a_caller_may_replace_a_parameter_of_the_entry() -> None:
         "response_type",
         "Redirect_URI",
         " state",
+        "state\u200b",
+        "redirect.uri",
+        "redirect uri",
+        "redirect[uri",
+        "state[]",
+        "state\0x",
+        "\uff53tate",
         "",
     ],
 )
@@ -224,3 +296,52 @@ def test_an_entry_of_another_grant_is_recognized() -> None:
     assert uses_code_grant(provider())
     assert uses_code_grant(provider(token_params={"grant_type": "authorization_code"}))
     assert not uses_code_grant(provider(token_params={"grant_type": "client_credentials"}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scope",
+        "SCOPE",
+        " scope",
+        "scope[]",
+        "sc\u200bope",
+        "user_scope",
+        "user.scope",
+        "user scope",
+        "optional_scope",
+        "include_granted_scopes",
+        "prompt",
+        "Prompt",
+        "approval_prompt",
+        "approval.prompt",
+        "claims",
+        "acr_values",
+        "audience",
+        "resource",
+        "resource[0]",
+        "authorization_details",
+        "access_type",
+        "Access_Type",
+        "policy",
+        "scp",
+        "perms",
+    ],
+)
+@pytest.mark.parametrize("value", ["x", "undefined", ""])
+def test_a_browser_decides_nothing_that_the_backend_or_the_entry_decides(
+    name: str, value: str
+) -> None:
+    entry = provider(
+        authorization_url="https://a.example/o?policy=sign_in",
+        authorization_params={"access_type": "offline"},
+        authorization_url_replacements={"scope=": "scp=", "&resource=": "&perms="},
+    )
+    kept, ignored = of_browser({"login_hint": "ada", name: value}, entry)
+    assert kept == {"login_hint": "ada"}
+    assert ignored == (name,)
+
+
+def test_what_decides_nothing_counts_as_the_browser_sends_it() -> None:
+    given = {"login_hint": "ada", "hd": "example.com", "ui_locales": "fr", "owner": "user"}
+    assert of_browser(given, provider()) == (given, ())

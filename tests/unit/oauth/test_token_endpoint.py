@@ -7,7 +7,7 @@ import pytest
 
 from keystow.egress.errors import EgressFailed, EgressRefused
 from keystow.oauth import token_endpoint
-from keystow.oauth.authorization import ReservedParameter
+from keystow.oauth.authorization_params import ReservedParameter
 from keystow.oauth.errors import ConfigurationError, TokenError
 from keystow.secret import Secret
 from tests.unit.oauth.doubles import (

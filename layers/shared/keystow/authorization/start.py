@@ -10,7 +10,7 @@ from keystow.authorization.failure import AuthorizationFailed
 from keystow.authorization.scope import connection_config, open_scope, refuse_connection_id
 from keystow.catalog.errors import CatalogueError
 from keystow.catalog.loader import unfit_inputs
-from keystow.oauth import authorization, pkce
+from keystow.oauth import authorization, authorization_params, pkce
 from keystow.oauth import state as states
 from keystow.records.attempt import Attempt, AttemptSecrets, seal
 from keystow.registry import integrations, providers
@@ -22,6 +22,7 @@ from keystow.text import trimmed
 
 if TYPE_CHECKING:
     from keystow.authorization.scope import Scope
+    from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.records.session import ConnectSession
 
@@ -75,7 +76,7 @@ def start(
             "auth_mode_err", f"{provider.auth_mode} is not authorized in a popup"
         )
     config = connection_config(query, scope)
-    override = _client_override(query)
+    override = _client_override(query, provider)
     client_id = override.get("client_id") or integration.client_id
     if provider.client_per_connection and not override.get("client_id"):
         raise AuthorizationFailed(
@@ -92,6 +93,7 @@ def start(
     callback = scope.environment.callback_url or f"{base_url}/oauth/callback"
     fixed = session.defaults.get(unique_key, {})
     scopes = _scopes(scope, fixed.get("connection_config") or {})
+    params, ignored = _params(fixed, query, provider)
     try:
         location = authorization.authorization_url(
             provider,
@@ -101,10 +103,10 @@ def start(
             state=state.value,
             code_challenge=None if provider.disable_pkce else pkce.challenge(verifier),
             connection_config=config,
-            authorization_params=_params(fixed, query),
+            authorization_params=params,
             user_scope=fixed.get("user_scopes"),
         )
-    except authorization.ReservedParameter as error:
+    except authorization_params.ReservedParameter as error:
         raise AuthorizationFailed(
             "url_param_err", f"{error.name} is set by the server and cannot be given"
         ) from None
@@ -151,7 +153,11 @@ def start(
         activity.Message(
             "info",
             "Redirecting to the provider",
-            {"scopes": " ".join(scopes), "pkce": not provider.disable_pkce},
+            {
+                "scopes": " ".join(scopes),
+                "pkce": not provider.disable_pkce,
+                **({"not_of_browsers": [name[:64] for name in ignored]} if ignored else {}),
+            },
         ),
         connection_id=scope.connection_id,
         integration_key=unique_key,
@@ -182,18 +188,29 @@ def _scopes(scope: Scope, fixed: dict[str, Any]) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
 
 
-def _params(fixed: dict[str, Any], query: dict[str, Any]) -> dict[str, str | None]:
-    """Return the authorization parameters: the session's replace the browser's whole."""
+def _params(
+    fixed: dict[str, Any], query: dict[str, Any], provider: Provider
+) -> tuple[dict[str, str | None], tuple[str, ...]]:
+    """Return the authorization parameters, and the browser's that are not its to decide.
+
+    The session's replace the browser's whole (contract 4.1).
+    """
     if fixed.get("authorization_params") is not None:
-        return dict(fixed["authorization_params"])
+        return dict(fixed["authorization_params"]), ()
     given = query.get("authorization_params")
     if not isinstance(given, dict):
-        return {}
-    return {name: value for name, value in given.items() if isinstance(value, str)}
+        return {}, ()
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    kept, ignored = authorization_params.of_browser(texts, provider)
+    return {**kept}, ignored
 
 
-def _client_override(query: dict[str, Any]) -> dict[str, str]:
-    """Return the connection's own OAuth client, when the browser brings one (contract 4.1)."""
+def _client_override(query: dict[str, Any], provider: Provider) -> dict[str, str]:
+    """Return the connection's own OAuth client, when the browser brings one (contract 4.1).
+
+    A refresh token counts with a client of its own only, and where the entry takes one: redeemed
+    with the app's secret, a token of somebody else would make their account the browser's.
+    """
     given = query.get("credentials")
     if not isinstance(given, dict):
         return {}
@@ -206,4 +223,6 @@ def _client_override(query: dict[str, Any]) -> dict[str, str]:
         raise AuthorizationFailed(
             "provider_config_err", "An OAuth client needs both its id and its secret"
         )
+    if "client_id" not in found or not provider.definition.get("refresh_token_override"):
+        found.pop("refresh_token", None)
     return found

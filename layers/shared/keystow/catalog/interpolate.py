@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 from keystow.catalog import dates
 from keystow.catalog.authority import (
@@ -38,7 +38,9 @@ __all__ = [
     "make_url",
     "metadata_from",
     "misses_interpolation_param",
+    "own_query_names",
     "placeholders",
+    "query_name",
     "strip_credential",
     "strip_step_response",
     "value_of",
@@ -196,6 +198,21 @@ def placeholders(template: str) -> list[str]:
             found.append(inner)
         position = end + 1
     return found
+
+
+def own_query_names(definition: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the parameters that stand in a definition's authorization URL itself."""
+    return frozenset(
+        query_name(part)
+        for side in sides(str(definition.get("authorization_url") or ""))
+        for part in side.partition("#")[0].partition("?")[2].split("&")
+        if part
+    )
+
+
+def query_name(part: str) -> str:
+    """The decoded name of one `name=value` of a query."""
+    return unquote_plus(part.partition("=")[0])
 
 
 def is_resolved(text: str) -> bool:

@@ -370,6 +370,7 @@ class ProviderDefinition(Strict):
     introspection: Introspection | None = None
     default_expires_in: Seconds | None = None
     no_refresh_token: bool | None = None
+    refresh_token_override: bool | None = None  # a browser may bring one, with its own client
     refresh_token_life_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
     dual_tokens: bool | None = None
     post_connection: PostConnection | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from keystow.catalog import patterns
-from keystow.catalog.interpolate import placeholders
+from keystow.catalog.interpolate import own_query_names, placeholders
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo
@@ -208,6 +208,9 @@ def check_authorization_params(definition: Mapping[str, Any]) -> None:
     taken = _RESERVED & set(definition.get("authorization_params", {}))
     if taken:
         raise ValueError(f"authorization_params may not set {', '.join(sorted(taken))}")
+    in_url = _RESERVED & own_query_names(definition)
+    if in_url:
+        raise ValueError(f"authorization_url may not set {', '.join(sorted(in_url))}")
 
 
 def check_hooks(definition: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ def request_token(ctx: Context, provider: Provider, sealed: Sealed) -> Renewed:
     Raises:
         TokenError: no token came.
     """
-    from keystow.oauth.authorization import ReservedParameter
+    from keystow.oauth.authorization_params import ReservedParameter
     from keystow.oauth.errors import ConfigurationError
     from keystow.oauth.token_endpoint import CLIENT_LIFE, OAuthClient, client_credentials
 

@@ -1,7 +1,8 @@
-"""RFC 6749 §4.1.1: the URL that the browser is sent to, and what callers may change in it."""
+"""RFC 6749 §4.1.1: the URL that the browser is sent to."""
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
@@ -11,82 +12,27 @@ from keystow.catalog.interpolate import (
     interpolate_object_values,
     make_url,
     misses_interpolation_param,
+    own_query_names,
     placeholders,
+    query_name,
 )
+from keystow.oauth.authorization_params import UNDEFINED, check_authorization_params
 from keystow.oauth.pkce import METHOD
 from keystow.oauth.token_request import form_encoded, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from keystow.catalog.loader import Provider
 
-# What ties an answer to its request. `request` and `request_uri` (RFC 9101, RFC 9126) could
-# replace all the others at once. `response_mode` is free between the two that reach our callback.
-_RESERVED: Final = frozenset(
-    {
-        "client_id",
-        "redirect_uri",
-        "state",
-        "code_challenge",
-        "code_challenge_method",
-        "response_type",
-        "request",
-        "request_uri",
-    }
-)
-_RESPONSE_MODES: Final = frozenset({"query", "form_post"})
 _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-_UNDEFINED: Final = "undefined"  # what browsers write for a removed parameter (contract 4.1)
+_EMPTY: Final = re.compile(r"[^=]*=")
 # Everything printable but what ends or splits a query, or a URL in a header.
 _LEFT_UNENCODED: Final = "!$%'()*+,/:;=?@[]^_`{|}~.-\\"
 
 
-class ReservedParameter(ValueError):  # noqa: N818 - the caller's mistake, answered with 400
-    """A caller's ``authorization_params`` touch what protects the flow.
-
-    Attributes:
-        name: the parameter.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"the parameter {name[:64]!r} can't be changed")
-        self.name = name
-
-
 class InvalidAuthorizationUrl(ValueError):  # noqa: N818 - what it is, in the field's words
     """The entry and the connection's config give no URL that a browser may be sent to."""
-
-
-def check_authorization_params(
-    params: Mapping[str, str | None], provider: Provider | None = None
-) -> None:
-    """Refuse parameters that would undo the protection of the flow (RFC 9700 §2.1, §4).
-
-    Args:
-        params: what a caller wants to set, or with None or ``"undefined"`` to remove.
-        provider: its entry, so that the names it uses for the reserved parameters are reserved as
-            well and its own ``response_type`` may be repeated.
-
-    Raises:
-        ReservedParameter: for the first one found.
-    """
-    reserved = set(_RESERVED)
-    response_type = "code"
-    if provider is not None:
-        entry = provider.definition
-        response_type = str((entry.get("authorization_params") or {}).get("response_type", "code"))
-        for ours, theirs in (entry.get("authorization_url_replacements") or {}).items():
-            if ours.rstrip("=") in _RESERVED:
-                reserved.add(theirs.rstrip("=").lower())
-    for name, value in params.items():
-        plain = name.strip().lower()
-        if plain == "response_type" and value == response_type:
-            continue
-        if plain == "response_mode" and not _is_removed(value) and value not in _RESPONSE_MODES:
-            raise ReservedParameter(name)
-        if plain in reserved or not plain:
-            raise ReservedParameter(name)
 
 
 def missing_parameters(provider: Provider, connection_config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -131,7 +77,7 @@ def authorization_url(
         provider: its entry.
         client_id: of the app.
         redirect_uri: our callback, exactly as it will be sent to the token endpoint.
-        scopes: asked for; none gives an empty ``scope``.
+        scopes: asked for; none gives no ``scope`` at all (RFC 6749 §3.3 knows no empty one).
         state: of this attempt.
         code_challenge: of this attempt; None only where the entry has PKCE off.
         connection_config: fills templates.
@@ -139,7 +85,7 @@ def authorization_url(
         user_scope: sent as such when given.
 
     Raises:
-        ReservedParameter: see :func:`check_authorization_params`.
+        ReservedParameter: see ``check_authorization_params``.
         InvalidAuthorizationUrl: neither https nor http on loopback.
         InterpolationError: a value for a template is missing.
         ValueError: no challenge, although the entry does not turn PKCE off.
@@ -163,39 +109,55 @@ def authorization_url(
     if user_scope is not None:
         params["user_scope"] = user_scope
     for name, value in authorization_params.items():
-        if value is None or value == _UNDEFINED:
+        if value is None or value == UNDEFINED:
             params.pop(name, None)
         else:
             params[name] = value
-    return _assembled(entry, _endpoint(entry, connection_config), params)
+    if not params.get("scope"):
+        params.pop("scope", None)
+    taken = {*params, *authorization_params}
+    return _assembled(entry, _endpoint(entry, connection_config, taken), params)
 
 
-def _endpoint(entry: Mapping[str, Any], connection_config: Mapping[str, Any]) -> str:
-    """Return origin and path of the endpoint; a query in the template is dropped (9.2.4)."""
+def _endpoint(
+    entry: Mapping[str, Any], connection_config: Mapping[str, Any], taken: Collection[str]
+) -> str:
+    """Return the endpoint with its own query (RFC 6749 §3.1), less what the request itself sets.
+
+    A value of the connection's config adds no parameter: only names that stand in the template
+    count, and in the query values are always encoded.
+    """
+    template = str(entry.get("authorization_url") or "")
     skip = [s for s in entry.get("authorization_url_skip_encode") or () if s == "base_url"]
-    url = make_url(str(entry.get("authorization_url") or ""), connection_config, skip)
-    parts = urlsplit(url)
+    parts = urlsplit(make_url(template, connection_config, skip))
     secure = parts.scheme == "https"
     local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
     if not (secure or local) or not parts.hostname or "@" in parts.netloc:
         raise InvalidAuthorizationUrl("the authorization URL of this connection is not https")
-    return f"{parts.scheme}://{parts.netloc}{parts.path or '/'}"
+    endpoint = f"{parts.scheme}://{parts.netloc}{parts.path or '/'}"
+    names = own_query_names(entry) - set(taken)
+    if not names:
+        return endpoint
+    query = urlsplit(make_url(template, connection_config)).query
+    own = "&".join(part for part in query.split("&") if part and query_name(part) in names)
+    return f"{endpoint}?{own}" if own else endpoint
 
 
 def _assembled(entry: Mapping[str, Any], endpoint: str, params: dict[str, str]) -> str:
     """Join the parts, then bend the URL as the entry says, in the order of contract 9.2.6."""
-    if "scopes" in (entry.get("authorization_url_skip_encode") or ()):
-        scope = quote(params.pop("scope", ""), safe=_LEFT_UNENCODED)
-        query = f"{form_encoded(params)}&scope={scope}"
-    else:
-        query = form_encoded(params)
+    unencoded = "scopes" in (entry.get("authorization_url_skip_encode") or ())
+    scope = params.pop("scope", "") if unencoded else ""
+    query = form_encoded(params)
+    if scope:
+        query = f"{query}&scope={quote(scope, safe=_LEFT_UNENCODED)}"
     fragment = entry.get("authorization_url_fragment")
-    url = f"{endpoint}#{fragment}?{query}" if fragment else f"{endpoint}?{query}"
+    joint = "&" if "?" in endpoint else "?"
+    url = f"{endpoint}#{fragment}?{query}" if fragment else f"{endpoint}{joint}{query}"
     for old, new in (entry.get("authorization_url_replacements") or {}).items():
         url = url.replace(old, new, 1)
     if entry.get("authorization_url_skip_empty"):
         before, _, rest = url.partition("?")
-        url = f"{before}?" + "&".join(p for p in rest.split("&") if not p.endswith("="))
+        url = f"{before}?" + "&".join(p for p in rest.split("&") if not _EMPTY.fullmatch(p))
     return url
 
 
@@ -211,7 +173,3 @@ def _values(connection_config: Mapping[str, Any], state: str) -> dict[str, Any]:
     """Return what templates may use; ``random`` follows from the state, so it is fresh and ours."""
     nonce = UUID(bytes=sha256(f"nonce:{state}".encode()).digest()[:16], version=4)
     return {**connection_config, "random": str(nonce)}
-
-
-def _is_removed(value: str | None) -> bool:
-    return value is None or value == _UNDEFINED

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.oauth import client_authentication, token_answer, token_request
-from keystow.oauth.authorization import ReservedParameter
+from keystow.oauth.authorization_params import ReservedParameter
 from keystow.oauth.client_authentication import OAuthClient
 from keystow.oauth.token_answer import TokenSet
 from keystow.oauth.token_request import TokenRequest

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints
 
 from keystow.clock import parse_iso
 from keystow.connections.end_users import EndUserBody, OrganizationBody, Tags, WebhookUrl
-from keystow.oauth.authorization import ReservedParameter, check_authorization_params
+from keystow.oauth.authorization_params import ReservedParameter, check_authorization_params
 from keystow.validation import Body, ConnectionId, ProviderConfigKey, SessionScopes, issue_error
 
 
