@@ -129,7 +129,26 @@ def test_a_session_lists_only_what_it_allows(world: World) -> None:
     token = create(world, end_user={"id": "u"}, allowed_integrations=["pat"])
     found = App(world.ctx, token).get("/integrations").json()["data"]
     assert [each["unique_key"] for each in found] == ["pat"]
+    token = create(world, end_user={"id": "u"})
+    assert len(App(world.ctx, token).get("/integrations").json()["data"]) == 2
+
+
+def test_an_empty_list_allows_nothing(world: World) -> None:
     token = create(world, end_user={"id": "u"}, allowed_integrations=[])
+    app = App(world.ctx, token)
+    assert app.get("/integrations").json()["data"] == []
+    assert app.get("/connect/session").json()["data"]["allowed_integrations"] == []
+    for path, body in (
+        (f"/api-auth/api-key/pat?connect_session_token={token}", {"apiKey": "k"}),
+        (f"/oauth/connect/rot?connect_session_token={token}", None),
+    ):
+        method = "GET" if body is None else "POST"
+        refused = app.call(method, path, body, key=None)
+        assert (refused.status, refused.code) == (400, "integration_not_allowed")
+
+
+def test_no_list_allows_all(world: World) -> None:
+    token = create(world, end_user={"id": "u"}, allowed_integrations=None)
     assert len(App(world.ctx, token).get("/integrations").json()["data"]) == 2
 
 

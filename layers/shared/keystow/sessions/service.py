@@ -69,7 +69,11 @@ def create(ctx: Context, environment: str, body: SessionBody) -> Created:
         ctx,
         environment,
         body,
-        allowed=tuple(dict.fromkeys(body.allowed_integrations or ())) or None,
+        allowed=(
+            None
+            if body.allowed_integrations is None
+            else tuple(dict.fromkeys(body.allowed_integrations))
+        ),
     )
 
 
@@ -255,7 +259,7 @@ def websockets_path(websocket_url: str, public_url: str) -> str:
 
 
 def end(ctx: Context, session: ConnectSession) -> None:
-    """End a session; its token is unknown from now on."""
+    """End a session; its token is unknown from now on, and what it began makes no connection."""
     ctx.store.delete(session.key)
 
 
@@ -280,5 +284,8 @@ def note_telemetry(
 
 
 def applies_to(session: ConnectSession, unique_key: str) -> bool:
-    """Return whether a session lets its end user connect an integration."""
+    """Return whether a session lets its end user connect an integration.
+
+    No list allows all; an empty one allows none.
+    """
     return session.allowed_integrations is None or unique_key in session.allowed_integrations
