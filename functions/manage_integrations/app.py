@@ -35,7 +35,11 @@ def list_integrations(ctx: Context, request: Request) -> Response:
     if allowed is not None:
         found = [integration for integration in found if integration.unique_key in allowed]
     known = {name: providers.find(ctx, environment, name) for name in {f.provider for f in found}}
-    data = [service.public(ctx, each, known[each.provider], request.base_url) for each in found]
+    owner = None if principal.session else environments.required(ctx, environment)
+    data = [
+        service.public(ctx, each, known[each.provider], request.base_url, environment=owner)
+        for each in found
+    ]
     return Response(body={"data": data})
 
 
@@ -61,7 +65,6 @@ def read(ctx: Context, request: Request) -> Response:
     include = _include(request)
     environment = principal.environment
     found = service.required(ctx, environment, _unique_key(request))
-    uuid = environments.required(ctx, environment).uuid if "webhook" in include else ""
     data = service.public(
         ctx,
         found,
@@ -69,7 +72,7 @@ def read(ctx: Context, request: Request) -> Response:
         request.base_url,
         credentials="credentials" in include and principal.may(READ[1]),
         webhook="webhook" in include,
-        environment_uuid=uuid,
+        environment=environments.required(ctx, environment),
     )
     return Response(body={"data": data})
 
@@ -93,7 +96,8 @@ def delete(ctx: Context, request: Request) -> Response:
 
 def _shown(ctx: Context, request: Request, integration: Integration) -> Response:
     provider = providers.find(ctx, integration.environment, integration.provider)
-    data = service.public(ctx, integration, provider, request.base_url)
+    owner = environments.required(ctx, integration.environment)
+    data = service.public(ctx, integration, provider, request.base_url, environment=owner)
     return Response(body={"data": data})
 
 

@@ -56,14 +56,11 @@ def test_success_leaves_no_error_behind(page, stub):
     assert page.evaluate("window.__nangoOAuthError") is None
 
 
-def test_an_error_in_the_query_wins_over_success(page, stub):
-    popup = _open(page, stub, "success", "?error=access_denied&error_description=No%20thanks")
+def test_a_text_in_the_address_is_not_shown(page, stub):
+    popup = _open(page, stub, "plain", "?error=alert&error_description=Call%20this%20number")
     page.wait_for_function("window.seen.length")
-    assert page.evaluate("window.seen[0].type") == "nango_oauth_callback_error"
-    expect(popup.get_by_role("heading")).to_have_text("The connection was not made")
-    assert popup.get_by_text("No thanks").count() == 0
-    page.wait_for_timeout(700)
-    assert not popup.is_closed()
+    assert page.evaluate("window.seen[0].payload.message") == "The provider refused"
+    assert popup.get_by_text("Call this number").count() == 0
 
 
 def test_code_and_state_leave_the_address(page, stub):

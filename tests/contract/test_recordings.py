@@ -45,6 +45,8 @@ TBA_CONFIG = frozenset(
     {"connection_config.oauth_client_id", "connection_config.oauth_client_secret"}
 )
 
+# Every integration as its owner sees it says which redirect URI to register.
+ALWAYS_MORE = {"data.own_callback", "data.callback_url"}
 NOT_CONNECTABLE = Difference(more={"data.connectable": "boolean", "data.note": "string"})
 
 DIFFERENCES: dict[str, Difference] = {
@@ -102,7 +104,11 @@ DIFFERENCES: dict[str, Difference] = {
 @pytest.fixture(scope="module")
 def played() -> dict[str, dict[str, Any]]:
     replay = Replay()
-    return {each["name"]: replay.play(each) for each in recordings()}
+    found = {each["name"]: replay.play(each) for each in recordings()}
+    for own in found.values():
+        for path in ALWAYS_MORE & set(own.get("keys", ())):
+            del own["keys"][path]
+    return found
 
 
 def expected(recorded: dict[str, Any]) -> dict[str, Any]:

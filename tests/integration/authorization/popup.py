@@ -42,6 +42,7 @@ class World:
     provider: AuthorizationServer
     seeded: Seeded
     key: str = "rot"
+    places: dict[str, str] = field(default_factory=dict)
 
     def session(self, **body: Any) -> str:
         found = self.app.post("/connect/sessions", {"end_user": END_USER, **body})
@@ -65,11 +66,15 @@ class World:
         """Start and return the parameters the provider is asked with."""
         answer = self.start(browser, token, **query)
         assert answer.status == 302, answer.body
-        return dict(parse_qsl(urlsplit(answer.headers["location"]).query, keep_blank_values=True))
+        asked = dict(parse_qsl(urlsplit(answer.headers["location"]).query, keep_blank_values=True))
+        self.places[asked["state"]] = urlsplit(asked["redirect_uri"]).path
+        return asked
 
     def back(self, browser: Browser, state: str, **query: str) -> Result:
+        """Come back from the provider, to where it was asked to send the browser."""
         given = {"code": "code-1", **query, "state": state}
-        return browser.get(f"/oauth/callback?{urlencode({k: v for k, v in given.items() if v})}")
+        place = self.places.get(state, "/oauth/callback")
+        return browser.get(f"{place}?{urlencode({k: v for k, v in given.items() if v})}")
 
     def connected(self, **session: Any) -> str:
         """Go through the whole flow and return the connection's id."""

@@ -174,15 +174,45 @@ def test_an_attempt_that_took_too_long_is_refused(world: World) -> None:
     assert world.provider.requests == []
 
 
-def test_ending_the_session_does_not_cut_off_who_is_at_the_provider(world: World) -> None:
+def test_an_ended_session_ends_what_it_began(world: World) -> None:
+    browser, token = world.browser(), world.session()
+    first = world.begun(browser, token)["state"]
+    second = world.begun(browser, token)["state"]
+    headers = {"authorization": f"Bearer {token}"}
+    assert world.app.delete("/connect/session", headers=headers).status == 204
+    for state in (first, second):
+        page = world.back(browser, state)
+        assert page.status == 400
+        assert b"state_err" in page.body
+    assert world.provider.requests == [], "no code is exchanged"
+    assert world.connections() == []
+    assert world.webhooks() == []
+    assert world.frames()[-1]["error_type"] == "state_err"
+    unknown = world.app.get("/connect/session", headers=headers)
+    assert unknown.code == "unknown_connect_session_token"
+
+
+def test_a_session_that_ends_during_the_exchange_makes_no_connection(world: World) -> None:
     browser, token = world.browser(), world.session()
     state = world.begun(browser, token)["state"]
     headers = {"authorization": f"Bearer {token}"}
-    assert world.app.delete("/connect/session", headers=headers).status == 204
+
+    def ended(_number: int) -> None:
+        assert world.app.delete("/connect/session", headers=headers).status == 204
+
+    world.provider.fault = ended
+    assert world.back(browser, state).status == 400
+    assert len(world.provider.requests) == 1
+    assert world.provider.revoked == ["rt-1"], "what was given for it is given back"
+    assert world.connections() == []
+
+
+def test_a_session_that_runs_out_lets_those_finish_who_are_at_the_provider(world: World) -> None:
+    browser, token = world.browser(), world.session()
+    world.ctx.clock.advance(29 * 60)
+    state = world.begun(browser, token)["state"]
+    world.ctx.clock.advance(29 * 60)
     assert world.back(browser, state).status == 200
-    assert (
-        world.app.get("/connect/session", headers=headers).code == "unknown_connect_session_token"
-    )
 
 
 @pytest.mark.parametrize("state", ["", "unknown", "x" * 100_000, "\x00", "%ED%A0%80"])

@@ -67,6 +67,8 @@ def test_a_created_integration_is_shown_without_its_secrets(api):
         "provider": "github",
         "display_name": "GitHub Test",
         "logo": "https://keystow.test/ui/logos/github.svg",
+        "own_callback": False,
+        "callback_url": "https://keystow.test/oauth/callback",
         "forward_webhooks": True,
         "created_at": "2026-01-01T00:00:00.000Z",
         "updated_at": "2026-01-01T00:00:00.000Z",

@@ -19,8 +19,16 @@ sys.modules.setdefault("functions_connect_ui_app", ModuleType("functions_connect
 
 IGNORED = {"last_used", "last_used_at", "last_fetched_at", "ttl"}
 # Opened by a browser that follows a link: their errors are pages.
-PAGES = {"GET /oauth/callback", "GET /oauth/connect/{providerConfigKey}", "GET /ui/{page+}"}
 FORM = "POST /oauth/callback"
+OWN_FORM = "POST /oauth/callback/{integration}"
+PAGES = {
+    "GET /oauth/callback",
+    "GET /oauth/callback/{integration}",
+    FORM,
+    OWN_FORM,
+    "GET /oauth/connect/{providerConfigKey}",
+    "GET /ui/{page+}",
+}
 IN_QUERY = ("/oauth/connect/", "/api-auth/", "/auth/", "/oauth2/auth/")
 BY_SESSION = {
     "GET /connect/session",
@@ -32,7 +40,9 @@ OPEN = {
     "GET /ready",
     "GET /ui/{page+}",
     "GET /oauth/callback",
-    "POST /oauth/callback",
+    "GET /oauth/callback/{integration}",
+    FORM,
+    OWN_FORM,
     "POST /connect/telemetry",
 }
 # Take no body, or look at none.
@@ -40,8 +50,10 @@ BODYLESS = {
     "POST /environment/webhook-signing-key/rotate",
     "POST /webhook-deliveries/{deliveryId}/replay",
     FORM,
+    OWN_FORM,
 }
 VALUES = {
+    "integration": f"env1-{'0' * 24}",
     "providerConfigKey": "key",
     "connectionId": "c1",
     "uniqueKey": "key",

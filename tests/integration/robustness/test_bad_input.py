@@ -392,8 +392,9 @@ def test_a_form_that_is_too_long_or_no_form_is_no_fault(watch: Watch) -> None:
     kind = {"content-type": "application/x-www-form-urlencoded"}
     for body in (b"", b"\xff" * 100, b"a=" + b"x" * 1_000_000, b"&".join([b"a=1"] * 100_000)):
         answer = watch.send(FORM, raw=body, headers=kind)
-        assert answer.status == 303
-        assert len(answer.headers["location"]) < 100_000
+        check_answer(FORM, answer)
+        assert answer.status in {303, 400}
+        assert len(answer.headers.get("location", "")) < 7_000
 
 
 def test_what_is_within_bounds_is_stored_and_comes_back_unchanged(watch: Watch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from keystow.oauth import issuer
+from tests.unit.oauth.doubles import provider
 
 ISSUER = "https://honest.example"
 
@@ -32,7 +33,69 @@ def test_a_missing_issuer_passes_where_nothing_was_announced() -> None:
     issuer.check(None, ISSUER, required=False)
 
 
-def test_an_issuer_that_cannot_be_compared_is_passed_over_unless_required() -> None:
-    issuer.check("https://whoever.example", None, required=False)
+ENDPOINTS = ("https://login.honest.example/authorize?p=1", "https://api.honest.example:8443/token")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://login.honest.example",
+        "https://login.honest.example/tenant/v2.0",
+        "https://LOGIN.honest.example:443",
+        "https://api.honest.example:8443/",
+    ],
+)
+@pytest.mark.parametrize("required", [True, False])
+def test_an_issuer_of_an_entry_that_names_none_has_the_host_of_an_endpoint(
+    given: str, required: bool
+) -> None:
+    issuer.check(given, None, ENDPOINTS, required=required)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://whoever.example",
+        "https://honest.example",
+        "https://login.honest.example.evil.example",
+        "https://login.honest.example@evil.example",
+        "https://evil.example\\@login.honest.example",
+        "https://login.honest.example:444",
+        "https://api.honest.example",
+        "http://login.honest.example",
+        "https://login.honest.example?x",
+        "https://login.honest.example#x",
+        "https://login.honest.example:port",
+        "https://login.honest.example /",
+        "login.honest.example",
+        "//login.honest.example",
+        "",
+        "\udcff",
+    ],
+)
+@pytest.mark.parametrize("endpoints", [ENDPOINTS, ()])
+def test_any_other_issuer_is_refused_though_the_entry_names_none(
+    given: str, endpoints: tuple[str, ...]
+) -> None:
     with pytest.raises(issuer.IssuerMismatch):
-        issuer.check("https://whoever.example", None, required=True)
+        issuer.check(given, None, endpoints)
+
+
+def test_the_endpoints_are_those_of_this_connection() -> None:
+    entry = provider(
+        authorization_url="https://${connectionConfig.sub}.example.com/o",
+        token_url="https://api.example.com/t",
+    )
+    issuer.check_answer("https://acme.example.com", entry, {"sub": "acme"})
+    issuer.check_answer(None, entry, {"sub": "acme"})
+    for given in ("https://other.example.com", "https://${connectionConfig.sub}.example.com"):
+        with pytest.raises(issuer.IssuerMismatch):
+            issuer.check_answer(given, entry, {"sub": "acme"})
+
+
+def test_the_issuer_of_an_entry_may_be_another_one_for_each_connection() -> None:
+    entry = provider(issuer="https://id.example.com/${connectionConfig.tenant}")
+    issuer.check_answer("https://id.example.com/t1", entry, {"tenant": "t1"})
+    for config in ({"tenant": "t2"}, {}):
+        with pytest.raises(issuer.IssuerMismatch):
+            issuer.check_answer("https://id.example.com/t1", entry, config)

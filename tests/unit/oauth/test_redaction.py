@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keystow.oauth.redaction import MASK, basic_spellings, cleaned
+from keystow.oauth.redaction import MASK, basic_spellings, cleaned, plain
 
 SECRET = "s3cr3t+/value=with&signs-0123456789"
 
@@ -50,6 +50,28 @@ def test_a_text_is_one_printable_line_of_bounded_length() -> None:
     assert len(shown) <= 300
     assert shown.isprintable()
     assert shown.startswith("a [31mb word")
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("<b>No</b> thanks", "No thanks"),
+        ("<img src=x onerror=alert(1)>", ""),
+        ("<img src=x onerror=alert(1)", "img src=x onerror=alert(1)"),
+        ("<scr<b>ipt>alert(1)</scr</b>ipt>", "scr ipt alert(1) /scr ipt"),
+        ("<!DOCTYPE html><p>down</p>", "down"),
+        ("a \u202edcba\u202c e\u2066f\u2069\u200b", "a dcba e f"),
+        ("one\ntwo\x1b[31m\0", "one two [31m"),
+        ("2 < 3 and 5 > 4", "2 3 and 5 4"),
+        ("L'accès a été refusé", "L'accès a été refusé"),
+    ],
+)
+def test_a_strangers_text_has_neither_markup_nor_marks_that_cannot_be_seen(
+    given: str, shown: str
+) -> None:
+    assert plain(given, 300) == shown
+    assert cleaned(given) == shown
+    assert len(plain(given * 100, 40)) <= 40
 
 
 @settings(max_examples=200, deadline=None)

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from keystow.pages.callback import error_page, headers, success_page
+from keystow.pages.sentences import BEGIN_HERE
 
 
 def embedded(page):
@@ -55,6 +56,18 @@ def test_nothing_that_is_said_becomes_markup(evil):
     plain = success_page()
     assert page.count("<script") == plain.count("<script")
     assert "alert(1)</script>" not in page
+
+
+def test_the_page_shows_nothing_of_its_own_address():
+    for page in (success_page(), error_page("m", "t")):
+        assert "location.search" not in page
+        assert "URLSearchParams" not in page
+
+
+def test_who_began_at_the_provider_is_told_to_start_in_the_application():
+    page = error_page("From nowhere", "state_err", sentence=BEGIN_HERE)
+    assert "Start in the application" in page
+    assert "start from there" in page
 
 
 def test_the_policy_allows_exactly_the_script_and_style_of_the_page():

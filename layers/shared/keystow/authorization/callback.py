@@ -1,18 +1,21 @@
 """The end user comes back from the provider: checked, exchanged, stored, told.
 
-state known? ── unused, not expired? ── this browser's cookie? ── issuer? ── claimed once
+state known? ── this browser's cookie? ── unused, not expired? ── claimed once
 │
-page + frame ── webhook ── one transaction ── post-connection ── code → tokens
+session open? ── each parameter once? ── its callback? ── issuer? ── code → tokens
+│
+page + frame ── webhook ── one transaction ── post-connection
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlencode
 
 from keystow import sockets
 from keystow.activity import log as activity
+from keystow.authorization import unasked
+from keystow.authorization.answer import READ, names_of
 from keystow.authorization.failure import AuthorizationFailed
 from keystow.authorization.follow_up import post_connection, with_learnt
 from keystow.catalog.interpolate import metadata_from
@@ -22,11 +25,11 @@ from keystow.connections.save import KEEP, Draft, Replaces, failed_event
 from keystow.errors import ApiError
 from keystow.log import logger
 from keystow.modes.oauth2 import client_of, credentials_of, remarks, with_end
+from keystow.modes.revocation import revoke
 from keystow.oauth import issuer
 from keystow.oauth import state as states
 from keystow.oauth.errors import TokenError
 from keystow.oauth.token_endpoint import exchange_code
-from keystow.pages.callback import PROVIDER_ERROR_KEYS
 from keystow.records.attempt import Attempt
 from keystow.records.connection import Sealed
 from keystow.registry import integrations, providers
@@ -47,8 +50,9 @@ from keystow.store.operations import All
 from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from keystow.authorization.answer import Answer
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.oauth.token_answer import TokenSet
@@ -62,10 +66,19 @@ FOLLOW_UP_SECONDS: Final = 20.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How an authorization ended, as the page shows it."""
+    """How an authorization ended, as the page shows it.
+
+    Attributes:
+        error_type: None when there is a connection.
+        description: why there is none.
+        provider_said: the provider's own words, plain, of an attempt of this browser only.
+        from_elsewhere: whether it began at the provider, without an attempt.
+    """
 
     error_type: str | None = None
     description: str = ""
+    provider_said: Mapping[str, str] = field(default_factory=dict)
+    from_elsewhere: bool = False
     pending: bool = False  # the connection waits for confirmation
     log_id: str = ""
 
@@ -76,25 +89,29 @@ class Ended:
 
 
 def finish(
-    ctx: Context, query: dict[str, Any], cookies: Mapping[str, str], *, secure: bool
+    ctx: Context, answer: Answer, cookies: Mapping[str, str], *, place: str | None, secure: bool
 ) -> Ended:
     """End an authorization and tell the browser's WebSocket.
 
     Args:
         ctx: the container's context.
-        query: parsed query string of the callback.
+        answer: what the browser brought back.
         cookies: of the request.
+        place: which integration's own callback it came to; None: the one that all share.
         secure: whether the callback is https, which decides the cookie's name.
     """
+    if not answer.get("state") and "state" not in answer.repeated():
+        unasked.note(ctx, place, answer)
+        return Ended("state_err", unasked.REASON, from_elsewhere=True)
     try:
-        attempt = _attempt(ctx, query)
+        attempt = _attempt(ctx, answer)
     except AuthorizationFailed as failure:
         return Ended(failure.error_type, failure.description)
     try:
         earlier = _check(ctx, attempt, cookies, secure=secure)
         if earlier is not None:
             return earlier
-        connection_id = _conclude(ctx, attempt, query)
+        connection_id = _conclude(ctx, attempt, answer, place)
     except AuthorizationFailed as failure:
         return _tell_failure(ctx, attempt, failure)
     except (StoreUnavailable, TransactionConflict, VaultUnavailable, ItemTooLarge) as error:
@@ -118,10 +135,10 @@ def finish(
     return Ended(pending=waits)
 
 
-def _attempt(ctx: Context, query: dict[str, Any]) -> Attempt:
-    state = query.get("state")
-    if not isinstance(state, str) or not state:
-        raise AuthorizationFailed("state_err", "No state came back from the provider")
+def _attempt(ctx: Context, answer: Answer) -> Attempt:
+    state = answer.get("state")
+    if state is None:
+        raise AuthorizationFailed("state_err", "The state came back more than once")
     item = ctx.store.get(tables.oauth_state(states.hash_of(state)))
     if item is None:
         raise AuthorizationFailed("state_err", "This authorization is not known, or is over")
@@ -134,47 +151,63 @@ def _check(
     """Require an open attempt of this browser; return how it ended when it is merely reloaded."""
     if not states.is_bound(cookies, attempt.state_hash, attempt.binding_hash, secure=secure):
         raise AuthorizationFailed(
-            "state_cookie_err", "This authorization was not started in this browser"
+            "state_cookie_err", "This authorization was not started in this browser", spent=False
         )
     now = int(ctx.clock.now() * 1000)
     if attempt.used_at is not None:
         if attempt.outcome is not None and now - attempt.used_at < TOMBSTONE_SECONDS * 1000:
             outcome = attempt.outcome
-            waits = bool(outcome.get("pending"))
-            return Ended(outcome["error_type"], outcome["description"], waits, attempt.operation_id)
-        raise AuthorizationFailed("state_err", "This authorization has been used already")
+            return Ended(
+                outcome["error_type"],
+                outcome["description"],
+                outcome.get("provider_said") or {},
+                pending=bool(outcome.get("pending")),
+                log_id=attempt.operation_id,
+            )
+        raise AuthorizationFailed(
+            "state_err", "This authorization has been used already", spent=False
+        )
     if attempt.expires_at <= now:
-        raise AuthorizationFailed("state_err", "This authorization took too long; start again")
+        raise AuthorizationFailed(
+            "state_err", "This authorization took too long; start again", spent=False
+        )
     return None
 
 
-def _conclude(ctx: Context, attempt: Attempt, query: dict[str, Any]) -> str:
+def _conclude(ctx: Context, attempt: Attempt, answer: Answer, place: str | None) -> str:
     secrets = attempt.secrets(ctx.vault)
     _claim(ctx, attempt)
+    _require_session(ctx, attempt)
     with quotas.connection(ctx, attempt.session, new=attempt.identity is None):
-        return _connect(ctx, attempt, secrets, query)
+        return _connect(ctx, attempt, secrets, answer, place)
 
 
-def _connect(ctx: Context, attempt: Attempt, secrets: AttemptSecrets, query: dict[str, Any]) -> str:
+def _connect(
+    ctx: Context, attempt: Attempt, secrets: AttemptSecrets, answer: Answer, place: str | None
+) -> str:
     integration = integrations.by_id(ctx, attempt.environment, attempt.integration)
     provider = providers.find(ctx, attempt.environment, attempt.provider)
     if integration is None:
         raise AuthorizationFailed("provider_config_err", "The integration was deleted meanwhile")
     if provider is None:
         raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
-    _check_issuer(provider, query)
-    code = query.get(provider.authorization_code_param_in_callback)
-    if not isinstance(code, str) or not code:
-        raise AuthorizationFailed(
-            "callback_err", f"{_why(query)}{_provider_error(query)}", event="invalid_callback"
-        )
+    query = _single(answer, provider)
     config = dict(secrets.connection_config.reveal())
     redirected = metadata_from(query, provider.definition, "redirect_uri_metadata")
     known = {**redirected, **config}
+    _check_origin(attempt, provider, place, query.get("iss"), known)
+    code = query.get(provider.authorization_code_param_in_callback)
+    if not code or query.get("error"):
+        raise AuthorizationFailed(
+            "callback_err",
+            f"{_why(query)}{_provider_error(answer)}",
+            event="invalid_callback",
+            provider_said=answer.provider_said(),
+        )
     tokens, remark = _exchange(ctx, attempt, integration, provider, secrets, code, known)
     credentials = credentials_of(tokens)
-    answer = tokens.raw.reveal()
-    learnt = {**metadata_from(answer, provider.definition, "token_response_metadata"), **redirected}
+    told = tokens.raw.reveal()
+    learnt = {**metadata_from(told, provider.definition, "token_response_metadata"), **redirected}
     config = with_learnt(config, learnt)
     credentials = _with_override(credentials, secrets, config)
     config = post_connection(
@@ -185,6 +218,11 @@ def _connect(ctx: Context, attempt: Attempt, secrets: AttemptSecrets, query: dic
         Sealed(credentials, Secret(config)),
         until=ctx.clock.now() + FOLLOW_UP_SECONDS,
     )
+    try:
+        _require_session(ctx, attempt)
+    except AuthorizationFailed:
+        revoke(ctx, provider, integration, Sealed(credentials, Secret(config)))
+        raise
     message = pending.store(
         ctx,
         Draft(
@@ -231,17 +269,50 @@ def _claim(ctx: Context, attempt: Attempt) -> None:
             )
         )
     except ConditionFailed:
-        raise AuthorizationFailed("state_err", "This authorization has been used already") from None
+        raise AuthorizationFailed(
+            "state_err", "This authorization has been used already", spent=False
+        ) from None
 
 
-def _check_issuer(provider: Provider, query: dict[str, Any]) -> None:
-    given = query.get("iss")
-    try:
-        issuer.check(
-            given if isinstance(given, str) else None,
-            provider.issuer,
-            required=bool(provider.definition.get("issuer_required")),
+def _require_session(ctx: Context, attempt: Attempt) -> None:
+    """Require that the session was not ended meanwhile.
+
+    A session that merely ran out leaves its row until long after each of its attempts is over.
+    """
+    if ctx.store.get(attempt.session.key) is None:
+        raise AuthorizationFailed(
+            "state_err", "The session of this authorization was ended; start again in the app"
         )
+
+
+def _single(answer: Answer, provider: Provider) -> dict[str, str]:
+    """Return the parameters, of which those that are read came once (RFC 6749 §3.1)."""
+    repeated = answer.repeated(names_of(provider))
+    if repeated:
+        raise AuthorizationFailed(
+            "callback_err",
+            f"The answer holds {', '.join(repeated)[:200]} more than once",
+            event="invalid_callback",
+        )
+    return answer.single()
+
+
+def _check_origin(
+    attempt: Attempt,
+    provider: Provider,
+    place: str | None,
+    iss: str | None,
+    config: Mapping[str, Any],
+) -> None:
+    """Require that the answer comes from who was asked (RFC 9700 §4.4.2): mix-up defence."""
+    if place != attempt.callback:
+        raise AuthorizationFailed(
+            "callback_err",
+            "The answer came to another callback than the one it was asked to",
+            event="invalid_callback",
+        )
+    try:
+        issuer.check_answer(iss, provider, config)
     except issuer.IssuerMismatch:
         raise AuthorizationFailed(
             "callback_err",
@@ -250,19 +321,15 @@ def _check_issuer(provider: Provider, query: dict[str, Any]) -> None:
         ) from None
 
 
-def _why(query: dict[str, Any]) -> str:
+def _why(query: Mapping[str, str]) -> str:
     """Say in own words why there is no code (RFC 6749 §4.1.2.1)."""
     if query.get("error") == "access_denied":
         return "Access was declined at the provider."
     return "No code came back."
 
 
-def _provider_error(query: dict[str, Any]) -> str:
-    told = [
-        f"{name}: {value[:200]}"
-        for name in PROVIDER_ERROR_KEYS
-        if isinstance(value := query.get(name), str) and value
-    ]
+def _provider_error(answer: Answer) -> str:
+    told = [f"{name}: {text}" for name, text in answer.provider_said().items()]
     return f" Provider error: {'; '.join(told)}" if told else ""
 
 
@@ -333,6 +400,7 @@ def _remember(ctx: Context, attempt: Attempt, ended: Ended) -> None:
         "error_type": ended.error_type,
         "description": ended.description,
         "pending": ended.pending,
+        "provider_said": dict(ended.provider_said),
     }
     try:
         ctx.store.update(Update(attempt.key, set={"outcome": outcome}, condition=Exists("used_at")))
@@ -341,7 +409,7 @@ def _remember(ctx: Context, attempt: Attempt, ended: Ended) -> None:
 
 
 def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) -> Ended:
-    ended = Ended(failure.error_type, failure.description)
+    ended = Ended(failure.error_type, failure.description, failure.provider_said)
     _push(
         ctx,
         attempt,
@@ -349,9 +417,9 @@ def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) 
             failure.error_type, failure.description, attempt.unique_key, attempt.connection_id
         ),
     )
-    if failure.error_type in {"state_err", "state_cookie_err"}:
-        return ended  # the attempt itself is untouched
-    ended = Ended(failure.error_type, failure.description, log_id=attempt.operation_id)
+    if not failure.spent:
+        return ended
+    ended = replace(ended, log_id=attempt.operation_id)
     _remember(ctx, attempt, ended)
     outcomes.failed(
         ctx, attempt.session, attempt.unique_key, failure.error_type, failure.description
@@ -392,16 +460,17 @@ def _push(ctx: Context, attempt: Attempt, frame: dict[str, Any]) -> None:
         logger.warning("frame not sent", extra={"cause": type(error).__name__})
 
 
-def provider_errors(query: dict[str, Any]) -> dict[str, str]:
-    """Return what the provider itself said went wrong, for the page."""
-    return {
-        name: value[:500]
-        for name in PROVIDER_ERROR_KEYS
-        if isinstance(value := query.get(name), str)
-    }
+def handed_on(ctx: Context, answer: Answer) -> str:
+    """Return the query of the GET that a callback in a form becomes: only what is read of it.
 
-
-def form_as_query(body: bytes) -> str:
-    """Return the query string of a callback that came as a form (response_mode=form_post)."""
-    pairs = parse_qsl(body[:20_000].decode("utf-8", "replace"), keep_blank_values=True)
-    return urlencode(pairs[:50])
+    Raises:
+        TooLarge: that is too much for a browser's address.
+    """
+    names: Collection[str] = READ
+    state = answer.get("state")
+    item = ctx.store.get(tables.oauth_state(states.hash_of(state))) if state else None
+    if item is not None:
+        attempt = Attempt.from_item(item)
+        provider = providers.find(ctx, attempt.environment, attempt.provider)
+        names = READ if provider is None else names_of(provider)
+    return answer.only(names)

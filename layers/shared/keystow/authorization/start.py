@@ -13,7 +13,7 @@ from keystow.catalog.loader import unfit_inputs
 from keystow.oauth import authorization, authorization_params, pkce
 from keystow.oauth import state as states
 from keystow.records.attempt import Attempt, AttemptSecrets, seal
-from keystow.registry import integrations, providers
+from keystow.registry import callbacks, integrations, providers
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
 from keystow.store import Put, gates
@@ -71,7 +71,7 @@ def start(
     if provider is None:
         raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
     scope = open_scope(ctx, session, integration, provider)
-    if provider.auth_mode != "OAUTH2" or provider.definition.get("installation") == "outbound":
+    if not callbacks.is_used(provider):
         raise AuthorizationFailed(
             "auth_mode_err", f"{provider.auth_mode} is not authorized in a popup"
         )
@@ -90,7 +90,7 @@ def start(
 
     state = states.new_state(ctx.random.bytes)
     verifier = pkce.new_verifier(ctx.random.bytes)
-    callback = scope.environment.callback_url or f"{base_url}/oauth/callback"
+    callback = callbacks.redirect_uri(scope.environment, integration, provider, base_url)
     fixed = session.defaults.get(unique_key, {})
     scopes = _scopes(scope, fixed.get("connection_config") or {})
     params, ignored = _params(fixed, query, provider)
@@ -136,6 +136,9 @@ def start(
         socket=socket if isinstance(socket, str) and socket else None,
         identity=scope.identity,
         scopes=tuple(scopes),
+        callback=(
+            callbacks.place_of(integration) if callbacks.is_own(integration, provider) else None
+        ),
     )
     gates.transact(
         ctx.store,

@@ -161,6 +161,7 @@ class CreateIntegration(_Present):
     unique_key: ProviderConfigKey
     display_name: Short | None = None
     forward_webhooks: bool = True
+    own_callback: bool | None = None
     credentials: _Credentials = None
     integration_config: _Values | None = None
     custom: _Values | None = None
@@ -172,6 +173,7 @@ class UpdateIntegration(_Present):
     unique_key: ProviderConfigKey | None = None
     display_name: Short | None = None
     forward_webhooks: bool | None = None
+    own_callback: bool | None = None
     credentials: _Credentials = None
     integration_config: _Values | None = None
     custom: _Values | None = None

@@ -19,7 +19,7 @@ from keystow.integrations.configuration import merged_custom
 from keystow.modes import why_not_connectable
 from keystow.records.connection import integration_partition
 from keystow.records.integration import AppSecrets, Integration
-from keystow.registry import integrations, providers
+from keystow.registry import callbacks, integrations, providers
 from keystow.secret import Secret
 from keystow.store import (
     ConditionFailed,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         OAuth2Client,
         UpdateIntegration,
     )
+    from keystow.records.environment import Environment
     from keystow.store import Operation
 
 CLIENT_MODES: Final = frozenset({"OAUTH1", "OAUTH2", "TBA"})
@@ -67,6 +68,7 @@ def create(ctx: Context, environment: str, body: CreateIntegration) -> Integrati
     needs_client = provider.auth_mode in NEEDS_CREDENTIALS and not provider.client_per_connection
     if body.credentials is None and needs_client:
         raise ApiError("invalid_body", "Missing credentials")
+    own = body.own_callback is not None and _own_callback(provider, wanted=body.own_callback)
     now = int(ctx.clock.now() * 1000)
     made = Integration(
         environment=environment,
@@ -77,6 +79,7 @@ def create(ctx: Context, environment: str, body: CreateIntegration) -> Integrati
         updated_at=now,
         display_name=body.display_name,
         forward_webhooks=body.forward_webhooks,
+        own_callback=own,
         scopes=",".join(provider.default_scopes) or None,
     )
     secrets = AppSecrets()
@@ -205,7 +208,7 @@ def public(
     *,
     credentials: bool = False,
     webhook: bool = False,
-    environment_uuid: str = "",
+    environment: Environment | None = None,
 ) -> dict[str, Any]:
     """Return the public shape of an integration (contract 6.1).
 
@@ -216,7 +219,8 @@ def public(
         base_url: the canonical URL, without trailing slash.
         credentials: show the client's credentials as well; the caller has checked the scope.
         webhook: show where the provider may send its own webhooks.
-        environment_uuid: needed for ``webhook``.
+        environment: shows the owner's side: which redirect URI to register; needed for
+            ``webhook``. None: as a connect session sees it.
     """
     fallback = provider.display_name if provider is not None else integration.provider
     shown: dict[str, Any] = {
@@ -237,9 +241,17 @@ def public(
     preconfigured = [name for name in integration.custom_names if name in fields]
     if preconfigured:
         shown["preconfigured_credentials"] = preconfigured
-    if webhook:
+    if environment is not None:
+        uses = provider is not None and callbacks.is_used(provider)
+        shown["own_callback"] = bool(provider and callbacks.is_own(integration, provider))
+        shown["callback_url"] = (
+            callbacks.redirect_uri(environment, integration, provider, base_url)
+            if uses and provider is not None
+            else None
+        )
+    if webhook and environment is not None:
         routed = provider is not None and provider.definition.get("webhook_routing_script")
-        path = f"/webhook/{environment_uuid}/{integration.unique_key}"
+        path = f"/webhook/{environment.uuid}/{integration.unique_key}"
         shown["webhook_url"] = f"{base_url}{path}" if routed else None
     if credentials:
         mode = provider.auth_mode if provider is not None else ""
@@ -259,11 +271,16 @@ def _changed(ctx: Context, stored: Integration, body: UpdateIntegration) -> Inte
         changed = replace(changed, display_name=body.display_name)
     if body.forward_webhooks is not None:
         changed = replace(changed, forward_webhooks=body.forward_webhooks)
-    if body.credentials is None and body.integration_config is None and body.custom is None:
+    configured = body.integration_config is not None or body.custom is not None
+    if body.credentials is None and not configured and body.own_callback is None:
         return changed
     provider = providers.find(ctx, stored.environment, stored.provider)
     if provider is None:
         raise ApiError("invalid_body", "The provider of this integration no longer exists")
+    if body.own_callback is not None:
+        changed = replace(changed, own_callback=_own_callback(provider, wanted=body.own_callback))
+        if body.credentials is None and not configured:
+            return changed
     secrets = stored.secrets(ctx.vault)
     if body.credentials is not None:
         changed, secrets = _with_credentials(changed, secrets, provider, body.credentials)
@@ -272,6 +289,18 @@ def _changed(ctx: Context, stored: Integration, body: UpdateIntegration) -> Inte
         custom = merged_custom(provider, held, body.integration_config, body.custom)
         changed, secrets = _with_custom(changed, secrets, custom)
     return changed.with_secrets(ctx.vault, secrets)
+
+
+def _own_callback(provider: Provider, *, wanted: bool) -> bool:
+    """Return what is wished, where it can be honoured. Raises 400 ``invalid_body``."""
+    fault = ""
+    if wanted and not callbacks.is_used(provider):
+        fault = f"{provider.auth_mode} is not authorized by way of a callback"
+    elif not wanted and callbacks.is_used(provider) and callbacks.must_be_own(provider):
+        fault = "each connection of this provider chooses its host: its callback must be its own"
+    if fault:
+        raise ApiError("invalid_body", issues=[Issue("custom", fault, ("own_callback",))])
+    return wanted
 
 
 def _with_credentials(

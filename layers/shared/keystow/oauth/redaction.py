@@ -21,6 +21,8 @@ _LOOKED_AT: Final = 4000
 _WINDOW: Final = 8  # so much of a secret in a row is a leak
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9_\-.+=~]{40,}")
 _SPACES: Final = re.compile(r"\s+")
+_TAG: Final = re.compile(r"<[/!?]?[A-Za-z][^<>]*>")
+_ANGLES: Final = str.maketrans("<>", "  ")
 
 
 def cleaned(text: str, secrets: Iterable[str] = ()) -> str:
@@ -30,14 +32,28 @@ def cleaned(text: str, secrets: Iterable[str] = ()) -> str:
         text: anything that came from outside.
         secrets: what was sent and must not come back.
     """
-    shown = "".join(c if c.isprintable() else " " for c in text[:_LOOKED_AT])
+    shown = _printable(text[:_LOOKED_AT])
     hidden = bytearray(len(shown))
     for secret in _spellings(secrets):
         _mark(shown, secret, hidden)
     masked = "".join(_with_masks(shown, hidden))
     masked = _LONG_RUN.sub(MASK, masked)  # tokens nobody told us about
-    masked = _SPACES.sub(" ", masked).strip()
+    masked = _SPACES.sub(" ", _without_markup(masked)).strip()
     return masked if len(masked) <= _LONGEST else masked[: _LONGEST - 1] + "…"
+
+
+def plain(text: str, longest: int) -> str:
+    """Return a stranger's text as one printable line without markup, of bounded length.
+
+    What cannot be seen goes (control characters, marks that turn the direction of writing), and
+    so does what a page or a mail that shows it could take for its own.
+
+    Args:
+        text: anything that came from outside.
+        longest: in characters.
+    """
+    shown = _SPACES.sub(" ", _without_markup(_printable(text[:_LOOKED_AT]))).strip()
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def basic_spellings(username: str, password: str) -> tuple[str, str]:
@@ -45,6 +61,14 @@ def basic_spellings(username: str, password: str) -> tuple[str, str]:
     plain = b64encode(f"{username}:{password}".encode()).decode()
     encoded = b64encode(f"{quote_plus(username)}:{quote_plus(password)}".encode()).decode()
     return plain, encoded
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _without_markup(text: str) -> str:
+    return _TAG.sub(" ", text).translate(_ANGLES)
 
 
 def _spellings(secrets: Iterable[str]) -> Iterator[str]:

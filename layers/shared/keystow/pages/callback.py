@@ -32,20 +32,7 @@ DEFAULT_ERROR_TYPE: Final = "connection_validation_failed"
 _SCRIPT: Final = """
 (function () {
   'use strict';
-  var keys = ['error', 'error_description', 'error_reason', 'error_uri', 'status_code',
-    'error_message'];
   var error = JSON.parse(document.getElementById('result').textContent).error;
-  var query = new URLSearchParams(window.location.search);
-  var told = {};
-  keys.forEach(function (key) { if (query.get(key)) { told[key] = query.get(key); } });
-  if (!error && Object.keys(told).length) {
-    // The opener hears what the address says; people are not shown a stranger's text.
-    error = { message: JSON.stringify(told), errorType: 'connection_validation_failed' };
-    document.body.className = 'failed';
-    document.title = document.getElementById('title').textContent = 'The connection was not made';
-    document.getElementById('text').textContent = 'Something went wrong. Please try again.';
-    document.getElementById('status').setAttribute('role', 'alert');
-  }
   // The code and the state are used up; they need not stay in the window's address or history.
   try { history.replaceState(null, '', window.location.pathname); } catch (e) { /* no matter */ }
   window.__nangoOAuthError = error;
@@ -121,6 +108,7 @@ def error_page(
     error_type: str = DEFAULT_ERROR_TYPE,
     provider_error: Mapping[str, str] | None = None,
     log_id: str = "",
+    sentence: Sentence | None = None,
 ) -> str:
     """Return the page for a connection that was not made; it stays open until acknowledged.
 
@@ -128,9 +116,11 @@ def error_page(
         message: what went wrong, for the details.
         error_type: the machine-readable kind, as in the WebSocket's ``error_type``; chooses the
             sentence that people read.
-        provider_error: the callback's query; of it only ``PROVIDER_ERROR_KEYS`` are shown and
-            told to the opener (as a JSON string in place of ``message``).
+        provider_error: what the provider said, of an attempt of this browser; of it only
+            ``PROVIDER_ERROR_KEYS`` are shown and told to the opener (as a JSON string in place of
+            ``message``).
         log_id: operation of the activity log that tells more; empty: none is known.
+        sentence: what people read; None: that of the kind.
     """
     told = {
         key: str((provider_error or {})[key])
@@ -142,7 +132,7 @@ def error_page(
     declined = is_declined(kind, told.get("error", "") if told else message)
     said = told.get("error_description") or told.get("error_message") or told.get("error_reason")
     return _render(
-        DECLINED if declined else (sentence_of(kind) if error_type else UNKNOWN),
+        sentence or (DECLINED if declined else (sentence_of(kind) if error_type else UNKNOWN)),
         "calm" if declined else "failed",
         error={"message": announced, "errorType": kind},
         details=layout.details(

@@ -54,6 +54,11 @@ _NOWHERE: Final = Sentence(
 _TOO_LARGE: Final = Sentence("This is too long", "Shorten what you entered and try again.")
 
 DECLINED: Final = Sentence("You declined", "Nothing was shared.")
+BEGIN_HERE: Final = Sentence(
+    "Start in the application",
+    "An installation that begins at the provider, as in its marketplace, connects nothing. "
+    "Open the application that you want to connect, sign in, and start from there.",
+)
 UNKNOWN: Final = Sentence(
     "The connection was not made",
     "Something went wrong. Please try again.",

@@ -27,9 +27,10 @@ class AttemptSecrets(Value):
 class Attempt(Value):
     """An attempt. ``binding_hash`` is that of the browser's cookie; times are milliseconds.
 
-    ``session`` is the connect session as it was when the attempt began: ending the session does not
-    cut off an end user who is at the provider already. ``identity`` is that of the connection to be
-    authorized anew; None: a new one is made.
+    ``session`` is the connect session as it was when the attempt began; ending it ends the attempt.
+    ``identity`` is that of the connection to be authorized anew; None: a new one is made.
+    ``callback`` is the place of the integration's own callback, which the answer must come to;
+    None: the one that all share.
     """
 
     state_hash: str
@@ -48,6 +49,7 @@ class Attempt(Value):
     socket: str | None = None
     identity: str | None = None
     scopes: tuple[str, ...] = ()
+    callback: str | None = None
     used_at: int | None = None
     outcome: dict[str, Any] | None = None
 
@@ -77,6 +79,8 @@ class Attempt(Value):
         }
         if self.socket is not None:
             item["socket"] = self.socket
+        if self.callback is not None:
+            item["callback"] = self.callback
         if self.identity is not None:
             item["identity"] = self.identity
         return item
@@ -102,6 +106,7 @@ class Attempt(Value):
             socket=item.get("socket"),
             identity=item.get("identity"),
             scopes=tuple(item.get("scopes") or ()),
+            callback=item.get("callback"),
             used_at=item.get("used_at"),
             outcome=item.get("outcome"),
         )

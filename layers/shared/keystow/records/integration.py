@@ -19,7 +19,8 @@ class Integration(Value):
     """An integration. ``envelope`` holds what is secret of it; times are milliseconds.
 
     ``scopes`` are separated by commas. ``custom_names`` are the names of the sealed ``custom``
-    values. ``revision`` rises with every change.
+    values. ``own_callback`` asks for a redirect URI of its own (:mod:`keystow.registry.callbacks`).
+    ``revision`` rises with every change.
     """
 
     environment: str
@@ -34,6 +35,7 @@ class Integration(Value):
     scopes: str | None = None
     app_link: str | None = None
     key_label: str | None = None
+    own_callback: bool = False
     custom_names: tuple[str, ...] = ()
     envelope: Envelope | None = None
     revision: int = 1
@@ -58,6 +60,8 @@ class Integration(Value):
             value = getattr(self, name)
             if value is not None:
                 item[name] = value
+        if self.own_callback:
+            item["own_callback"] = True
         if self.envelope is not None:
             item["sealed"] = self.envelope.as_item()
         return item
@@ -79,6 +83,7 @@ class Integration(Value):
             scopes=item.get("scopes"),
             app_link=item.get("app_link"),
             key_label=item.get("key_label"),
+            own_callback=item.get("own_callback", False),
             custom_names=tuple(item.get("custom_names") or ()),
             envelope=Envelope.from_item(sealed) if sealed else None,
             revision=item["revision"],
