@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keystow import context
+from keystow import context, metrics
 from keystow.events import delivery
 
 
@@ -14,5 +14,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if "Records" in event:
         messages = {record["messageId"]: record["body"] for record in event["Records"]}
         failed = delivery.deliver_batch(ctx, messages)
+        metrics.flush()
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
-    return {"queued": delivery.sweep(ctx)}
+    queued = delivery.sweep(ctx)
+    metrics.flush()
+    return {"queued": queued}

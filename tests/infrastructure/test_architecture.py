@@ -38,6 +38,7 @@ LEVELS = (
         "sockets",
         "aws",
         "log",
+        "metrics",
     }
     | {"paging", "validation", "context", "slow_hosts"},
 )

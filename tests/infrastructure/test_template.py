@@ -18,6 +18,14 @@ GLOBALS = TEMPLATE["Globals"]["Function"]
 # IAM knows no narrower form: ids of WebSocket connections are known only when they are made.
 WILDCARDS_OF_AWS = ("/POST/@connections/*",)
 
+# Rules as SAM names them.
+SCHEDULES = {
+    f"{name}{event}"
+    for name, properties in FUNCTIONS.items()
+    for event, each in (properties.get("Events") or {}).items()
+    if each["Type"] == "Schedule"
+}
+
 
 def of_type(kind: str) -> dict[str, dict]:
     return {name: r for name, r in RESOURCES.items() if r["Type"] == kind}
@@ -218,19 +226,14 @@ def test_a_credential_may_come_back_over_the_queue_until_the_table_takes_it() ->
     assert FUNCTIONS["RefreshTokensFunction"]["RecursiveLoop"] == "Allow"
 
 
-def test_a_schedule_that_stands_still_is_noticed() -> None:
+def test_a_schedule_that_stands_still_is_noticed_by_the_rules_own_metric() -> None:
     silent = {
         alarm["Properties"]["Dimensions"][0]["Value"]["Ref"]
         for alarm in of_type("AWS::CloudWatch::Alarm").values()
         if alarm["Properties"]["TreatMissingData"] == "breaching"
+        and alarm["Properties"]["Namespace"] == "AWS/Events"
     }
-    scheduled = {
-        name
-        for name, properties in FUNCTIONS.items()
-        for event in (properties.get("Events") or {}).values()
-        if event["Type"] == "Schedule"
-    }
-    assert silent == scheduled
+    assert silent == SCHEDULES
 
 
 def test_lambdas_filter_lets_metrics_through_whatever_the_log_level_is() -> None:
@@ -337,7 +340,12 @@ def test_every_parameter_is_used_and_has_a_default() -> None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    known = {*RESOURCES, *TEMPLATE["Parameters"], *(f"{name}Role" for name in FUNCTIONS)}
+    known = {
+        *RESOURCES,
+        *SCHEDULES,
+        *TEMPLATE["Parameters"],
+        *(f"{name}Role" for name in FUNCTIONS),
+    }
     found = set(templates.references({key: TEMPLATE[key] for key in ("Globals", "Resources")}))
     assert {name for name in found if not name.startswith("AWS::")} <= known
 

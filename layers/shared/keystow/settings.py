@@ -35,6 +35,7 @@ class Settings(Value):
     public_url: str = ""
     environment_names: str = "dev,prod"
     log_level: str = "INFO"
+    stack_name: str = "keystow"
     attempts_per_session: int = 30
     attempts_per_end_user: int = 60
     connections_per_session: int = 20

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from keystow import sockets
+from keystow import metrics, sockets
 from keystow.activity import log as activity
 from keystow.authorization import unasked
 from keystow.authorization.answer import READ, names_of
@@ -124,6 +124,7 @@ def finish(
         told = AuthorizationFailed("unknown_err", error.message or error.code, event="unknown")
         return _tell_failure(ctx, attempt, told)
     except VaultError:
+        metrics.count(metrics.SECRETS_UNOPENED)
         logger.error("a secret of an authorization does not open")
         told = AuthorizationFailed(
             "unknown_err", "What was kept for this authorization cannot be opened", event="unknown"

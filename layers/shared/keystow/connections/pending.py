@@ -19,7 +19,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from keystow import ids
+from keystow import ids, metrics
 from keystow.activity import log as activity
 from keystow.clock import iso
 from keystow.connections.save import KEEP, Draft, Replaces, event_of_pending, save
@@ -318,6 +318,7 @@ def _unsealed(
             Envelope.from_item(item["sealed"]),
         )
     except VaultError:
+        metrics.count(metrics.SECRETS_UNOPENED)
         logger.error("a pending credential does not open", extra={"connection": connection_id})
         return None
     return Sealed.from_bytes(plaintext)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from keystow import metrics
 from keystow.connections import views
 from keystow.errors import ApiError
 from keystow.log import logger
@@ -124,6 +125,7 @@ def read(
             connection, secret = reading.connection, reading.secret
         sealed = secret.unseal(ctx.vault)
     except VaultError as error:
+        metrics.count(metrics.SECRETS_UNOPENED)
         logger.error("a credential does not open", extra={"connection": connection_id})
         raise ApiError(
             "invalid_credentials",

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from keystow import metrics
 from keystow.activity import log
 from keystow.activity.log import Message
 from keystow.activity.masking import host_of
@@ -56,6 +57,7 @@ KEPT_SECONDS: Final = 30 * 86_400
 QUEUED_SECONDS: Final = 300  # what the sweep queued rests so long before it is queued again
 SHARD_LIMIT: Final = 125  # rows of one shard in one sweep: 2000 in all
 SWEEP_SECONDS: Final = 30
+LATE_SECONDS: Final = 60  # later than that is worth a metric
 MOST_ATTEMPTS_KEPT: Final = 30  # three replays that failed for good
 _IN_FLIGHT: Final = 10
 _GONE: Final = 410
@@ -171,6 +173,8 @@ def sweep(ctx: Context) -> int:
             at_most=int(started * 1000),
             limit=SHARD_LIMIT,
         )
+        if page.items and (late := started - page.items[0]["due_at"] / 1000) > LATE_SECONDS:
+            metrics.longest(metrics.OLDEST_WEBHOOK, late)
         for row in page.items:
             now = ctx.clock.now()
             if now - started > SWEEP_SECONDS:
@@ -212,7 +216,7 @@ def _handle(ctx: Context, message_id: str, text: str) -> bool:
         if body.get("replay"):  # came back from the dead-letter queue
             replay.again(ctx, event_id, endpoint, states=("failed",))
         else:
-            deliver(ctx, event_id, endpoint, int(body["attempt"]))
+            metrics.webhook(deliver(ctx, event_id, endpoint, int(body["attempt"])))
     except Exception as error:  # noqa: BLE001 - one message must not take the others with it
         logger.warning(
             "webhook message failed",

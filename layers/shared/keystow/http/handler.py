@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from keystow import context as contexts
+from keystow import metrics
 from keystow.errors import ApiError
 from keystow.http.messages import Request, Response, request_from, result_of
 from keystow.log import logger
@@ -60,6 +61,7 @@ def lambda_handler_for(
                 "request_id": request.request_id,
             },
         )
+        metrics.flush()
         return result_of(response)
 
     return entry
@@ -90,6 +92,7 @@ def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Res
             request,
         )
     except VaultError as error:
+        metrics.count(metrics.SECRETS_UNOPENED)
         logger.error("a stored secret does not open", extra={"at": _place(error)})
         response = error_response(
             ApiError(
@@ -102,6 +105,7 @@ def answer(ctx: Context, routes: Mapping[str, Handler], request: Request) -> Res
     except Exception as error:  # noqa: BLE001 - the last line of defence; nothing may leak
         reference = str(uuid.uuid4())
         # The class and the place of the fault are logged, never its text, which may hold input.
+        metrics.count(metrics.FAULTS)
         logger.error(
             "fault",
             extra={"reference": reference, "cause": type(error).__name__, "at": _place(error)},

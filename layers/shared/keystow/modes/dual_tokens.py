@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from keystow import metrics
 from keystow.clock import iso
 from keystow.log import logger
 from keystow.oauth.errors import TokenError
@@ -107,6 +108,7 @@ def renewed(
         remark = f"The second token was not renewed ({error.code}); it is tried again"
         return Second(_put(raw, path, second), again_in=AGAIN_SECONDS, remark=remark)
     except Exception as error:  # noqa: BLE001 - the first has rotated and must be stored
+        metrics.count(metrics.FAULTS)
         logger.error("second token fault", extra={"cause": type(error).__name__})
         return Second(_put(raw, path, second), again_in=AGAIN_SECONDS)
     return Second(_put(raw, path, _with_tokens(second, tokens)), expires_at=tokens.expires_at)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from keystow import ids
+from keystow import ids, metrics
 from keystow.activity import log as activity
 from keystow.catalog.errors import CatalogueError
 from keystow.catalog.loader import unfit_inputs
@@ -94,6 +94,7 @@ def _ask(ctx: Context, provider: Provider, sealed: Sealed) -> Asked:
     except CatalogueError:
         return Asked("unclear")
     except Exception as error:  # noqa: BLE001 - a fault of ours; the lease must not stay behind
+        metrics.count(metrics.FAULTS)
         logger.error("check fault", extra={"cause": type(error).__name__})
         return Asked("unclear")
 

@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from keystow import metrics
 from keystow.activity import log as activity
 from keystow.events import outbox
 from keystow.log import logger
@@ -302,6 +303,7 @@ def send_to_queue(
     try:
         ctx.queues.send_refresh(body, delay, group_of(after.environment, after.host or ""))
     except QueueUnavailable:
+        metrics.count(metrics.TOKENS_LOST)
         logger.error(
             "a renewed credential could be neither stored nor queued",
             extra={"connection": after.connection_id},

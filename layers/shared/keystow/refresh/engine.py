@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from keystow import ids
+from keystow import ids, metrics
 from keystow.activity import log as activity
 from keystow.catalog.loader import unfit_inputs
 from keystow.log import logger
@@ -154,11 +154,13 @@ class _Attempt:
             ) from error
         except Exception as error:
             # A fault of ours, perhaps after the request: nobody may try before the lease is over.
+            metrics.count(metrics.FAULTS)
             logger.error("refresh fault", extra={"cause": type(error).__name__})
             raise TokenError("unknown_fate", "fault", type(error).__name__) from error
 
     def succeeded(self, renewed: Renewed) -> Outcome:
         """Store a renewed credential, or keep it from being lost."""
+        metrics.count(metrics.REFRESHED, self.mine.host or "")
         now = int(self.ctx.clock.now() * 1000)
         buffer = self.provider.token_expiration_buffer if self.provider else 0
         due = next_due(now, renewed.expires_at, self._life_days(), self.ctx.random, buffer)
@@ -212,6 +214,7 @@ class _Attempt:
         if error.kind == "throttled":
             mine = self.mine
             throttle.note(self.ctx, mine.environment, mine.host, mine.key.pk, error.retry_after)
+        metrics.count(metrics.REFRESH_FAILED, self.mine.host or "")
         now = int(self.ctx.clock.now() * 1000)
         log_id = activity.record(
             self.ctx,

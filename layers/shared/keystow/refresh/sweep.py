@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Final
 
+from keystow import metrics
 from keystow.log import logger
 from keystow.queues import QueueUnavailable, group_of
 from keystow.refresh.due import all_shards
@@ -36,6 +37,7 @@ BATCH: Final = 25
 # A queued connection is due again after this, should its message get lost or its worker die.
 QUEUED_FOR_MS: Final = 10 * 60_000
 MOST_PER_SHARD: Final = 2_000
+LATE_MS: Final = 60_000  # later than that is worth a metric
 _PAGE: Final = 250
 _STEP_SECONDS: Final = 10  # delays within so many seconds of each other share a message
 
@@ -62,6 +64,7 @@ def sweep(ctx: Context, until: float = float("inf")) -> int:
     """
     with ThreadPoolExecutor(len(all_shards())) as pool:
         found = list(pool.map(lambda shard: _sweep_shard(ctx, shard, until), all_shards()))
+    metrics.flush()
     left = sum(each[1] for each in found)
     if left:
         logger.warning("sweep ran out of time", extra={"left": left})
@@ -71,7 +74,10 @@ def sweep(ctx: Context, until: float = float("inf")) -> int:
 def _sweep_shard(ctx: Context, shard: str, until: float) -> tuple[int, int]:
     """Return how many rows of a shard were queued, and how many were left for want of time."""
     now = int(ctx.clock.now() * 1000)
-    batches = list(_in_turn(_due(ctx, shard, now, until), now))
+    rows = _due(ctx, shard, now, until)
+    if rows and (late := now - rows[0]["due_at"]) > LATE_MS:
+        metrics.longest(metrics.OLDEST_DUE, late / 1000)
+    batches = list(_in_turn(rows, now))
     queued = 0
     for place, batch in enumerate(batches):
         if ctx.clock.now() >= until:

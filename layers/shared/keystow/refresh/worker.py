@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from keystow import metrics
 from keystow.log import logger
 from keystow.records.connection import StoredSecret
 from keystow.refresh import checks, commit, engine, lease, throttle
@@ -85,8 +86,10 @@ def handle(
             except Postponed:
                 failed.add(message_id)
             except Exception as error:  # noqa: BLE001 - one connection must not stop the others
+                metrics.count(metrics.FAULTS)
                 logger.error("refresh fault", extra={"cause": type(error).__name__})
                 failed.add(message_id)
+    metrics.flush()
     return sorted(failed)
 
 
@@ -137,6 +140,7 @@ def _ask(ctx: Context, secret: StoredSecret, until: float) -> bool:
     except (StoreUnavailable, TransactionConflict, VaultUnavailable, engine.TooLate) as error:
         raise Postponed from error
     except VaultError:
+        metrics.count(metrics.SECRETS_UNOPENED)
         logger.error("a credential does not open", extra={"connection": secret.connection_id})
         _due_again(ctx, secret, next_check(int(ctx.clock.now() * 1000), ctx.random))
         return False

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keystow import metrics
 from keystow.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Nobody can open anything any more until somebody enables the key, or stops its deletion.
+_UNUSABLE = {"DisabledException", "KMSInvalidStateException", "NotFoundException"}
 # The wrapped key is not what it was, or not of this context. Everything else (throttled, denied,
 # key disabled) says nothing about it and can be mended without its owner.
 _ALTERED = {"InvalidCiphertextException", "IncorrectKeyException"}
@@ -114,6 +117,8 @@ class KmsKeyWrapper:
             return getattr(self._client, name)(**request)
         except ClientError as error:
             code = error.response["Error"]["Code"]
+            if code in _UNUSABLE:
+                metrics.count(metrics.KEY_UNUSABLE)
             raise KmsError(code, altered=code in _ALTERED) from error
         except BotoCoreError as error:
             raise KmsError(type(error).__name__) from error
