@@ -1,6 +1,6 @@
 # Keystow's verbs. Each makes the environment that it needs; a second call needs no network.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format bench validate build deploy bootstrap rewrap lock clean
+.PHONY: help run test test-full lint format bench mutate validate build deploy bootstrap rewrap lock clean
 
 STACK ?= keystow
 # What the stack was deployed with last, so that the build fits it.
@@ -36,6 +36,9 @@ format: .venv/.dev ## let ruff correct what it can
 bench: .venv/.dev ## measure and hold against the budgets
 	@$(PY) -m benchmarks
 
+mutate: .venv-mutate/.ok ## change the code piece by piece: what does no test notice? (PACKAGES; takes long)
+	@scripts/mutate $(PACKAGES)
+
 validate: .venv-sam/.ok ## check template.yaml (sam validate, cfn-lint)
 	@$(SAM) validate --lint
 	@.venv-sam/bin/cfn-lint template.yaml scripts/front-door.yaml && echo "cfn-lint: no findings"
@@ -69,6 +72,10 @@ clean: ## remove builds, caches and the local stack WITH ITS DATA
 
 .venv/.dev: requirements/dev.txt
 	@scripts/make-venv .venv $<
+	@touch $@
+
+.venv-mutate/.ok: requirements/mutate.txt
+	@scripts/make-venv .venv-mutate $<
 	@touch $@
 
 .venv-sam/.ok: requirements/sam.txt

@@ -177,7 +177,10 @@ def test_the_limits_are_not_forgotten():
 
 @pytest.mark.parametrize(
     "name",
-    ["layers/shared/requirements.in", *(f"requirements/{n}.in" for n in ("local", "dev", "sam"))],
+    [
+        "layers/shared/requirements.in",
+        *(f"requirements/{n}.in" for n in ("local", "dev", "sam", "mutate")),
+    ],
 )
 def test_every_dependency_has_its_reason_and_no_other_is_listed(name):
     wanted = {

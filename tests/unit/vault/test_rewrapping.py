@@ -146,17 +146,56 @@ def test_a_container_that_still_makes_keys_the_old_way_is_not_overlooked(ctx: An
 def test_a_data_key_destroyed_meanwhile_stays_destroyed(ctx: Any) -> None:
     envelope = seal(ctx)
     place = tables.data_key(ctx.environment, envelope.data_key)
+    before = len(keys(ctx))
     real = ctx.kms.rewrap
 
-    def late(*args: Any) -> Any:
-        ctx.store.update(Update(place, remove=("wrapped",)))
-        return real(*args)
+    def late(wrapped: Any, context: Any) -> Any:
+        if context["keystow:purpose"] == Purpose.CREDENTIAL:
+            ctx.store.update(Update(place, remove=("wrapped",)))
+        return real(wrapped, context)
 
     ctx.kms.rewrap = late
     ctx.clock.advance(1)
-    rewrapping.rewrap(ctx, None, EVER)
+    result = rewrapping.rewrap(ctx, None, EVER)
 
     assert "wrapped" not in ctx.store.get(place)
+    assert result["rewrapped"] == before - 1, "the others go on"
+
+
+def test_a_data_key_that_was_destroyed_before_is_passed_over(ctx: Any) -> None:
+    destroyed, *_ = days(ctx, 3)
+    place = tables.data_key(ctx.environment, destroyed.data_key)
+    ctx.store.update(Update(place, remove=("wrapped",)))
+    ctx.kms.key_id = SECOND
+
+    result = rewrapping.rewrap(ctx, None, EVER)
+
+    assert (result["rewrapped"], result["refused"]) == (len(keys(ctx)), [])
+    assert set(keys(ctx)) == {SECOND}
+    assert "wrapped" not in ctx.store.get(place)
+
+
+def test_one_that_kms_does_not_take_is_asked_about_once_in_an_undertaking(ctx: Any) -> None:
+    broken, *_ = days(ctx, 3)
+    place = tables.data_key(ctx.environment, broken.data_key)
+    ctx.store.update(Update(place, set={"wrapped": b"altered"}))
+    ctx.kms.key_id = SECOND
+    real = ctx.kms.rewrap
+
+    def slow(*args: Any) -> Any:
+        ctx.clock.advance(1)
+        return real(*args)
+
+    ctx.kms.rewrap = slow
+    refused, position, calls = [], None, 0
+    while calls == 0 or position is not None:
+        result = rewrapping.rewrap(ctx, position, ctx.clock.now() + 1)
+        refused += result["refused"]
+        position = rewrapping.Position(**result["next"]) if result["next"] else None
+        calls += 1
+        assert calls < 20
+
+    assert len(refused) == 1
 
 
 def test_one_that_kms_does_not_take_is_named_and_the_others_go_on(ctx: Any) -> None:

@@ -12,7 +12,7 @@ from keystow.store import Update, tables
 from keystow.value import replace
 from keystow.vault import Envelope, Purpose, Vault, VaultError, VaultUnavailable
 from keystow.vault.kms import KmsError, KmsKeyWrapper, Wrapped
-from keystow.vault.vault import CACHE_SECONDS
+from keystow.vault.vault import CACHE_SECONDS, WARM_SECONDS
 from tests.support import CountingRandom, FakeKms, make_context, run_in_parallel
 
 BINDING = ("integration", "c1", "connection#secret", "g1", "1")
@@ -67,6 +67,17 @@ def test_an_envelope_does_not_open_for_another_purpose() -> None:
 
     with pytest.raises(VaultError):
         ctx.vault.open(Purpose.SIGNING, "env1", BINDING, sealed(ctx))
+
+
+def test_kms_is_not_asked_for_an_envelope_of_another_purpose() -> None:
+    ctx: Any = make_context()
+    envelope = sealed(ctx)
+    ctx.clock.advance(CACHE_SECONDS)
+
+    with pytest.raises(VaultError):
+        ctx.vault.open(Purpose.SESSION, "env1", BINDING, envelope)
+
+    assert ctx.kms.unwrapped == 0
 
 
 @pytest.mark.parametrize("part", ["nonce", "ciphertext"])
@@ -153,6 +164,59 @@ def test_unwrapped_data_keys_are_bounded_in_number(monkeypatch: pytest.MonkeyPat
         ctx.vault.seal(Purpose.CREDENTIAL, f"env{number}", BINDING, b"x")
 
     assert len(ctx.vault._cache) == 3
+
+
+def test_the_data_keys_used_last_stay_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keystow.vault.vault.CACHE_KEYS", 3)
+    ctx: Any = make_context()
+    for number in range(10):
+        ctx.vault.seal(Purpose.CREDENTIAL, f"env{number}", BINDING, b"x")
+    ctx.kms.failure = KmsError("ThrottlingException")
+
+    for number in (7, 8, 9):
+        ctx.vault.seal(Purpose.CREDENTIAL, f"env{number}", BINDING, b"x")
+
+
+def test_opening_makes_no_data_key() -> None:
+    ctx: Any = make_context()
+    envelope = replace(sealed(ctx), data_key="credential-20200101")
+    made = ctx.kms.generated
+
+    with pytest.raises(VaultError):
+        ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope)
+
+    assert ctx.kms.generated == made
+    rows = ctx.store.everything()["registry"]
+    assert not any("20200101" in row["sk"] for row in rows)
+
+
+def test_each_purpose_and_environment_is_warmed_for_itself() -> None:
+    ctx: Any = make_context()
+    for purpose in Purpose:
+        ctx.vault.warm(purpose, "env1")
+    ctx.vault.warm(Purpose.CREDENTIAL, "env2")
+    assert ctx.kms.generated == len(Purpose) + 1
+    ctx.vault.warm(Purpose.CREDENTIAL, "env1")
+    assert (ctx.kms.generated, ctx.kms.unwrapped) == (len(Purpose) + 1, 0)
+    ctx.kms.failure = KmsError("ThrottlingException")
+    for purpose in Purpose:
+        ctx.vault.seal(purpose, "env1", BINDING, b"x")
+    with pytest.raises(VaultUnavailable):
+        ctx.vault.warm(Purpose.SESSION, "env2")
+
+
+def test_a_data_key_that_lives_long_enough_is_not_had_anew_by_warming() -> None:
+    ctx: Any = make_context()
+    ctx.vault.warm(Purpose.CREDENTIAL, "env1")
+    ctx.clock.advance(CACHE_SECONDS - WARM_SECONDS - 1)
+    ctx.vault.warm(Purpose.CREDENTIAL, "env1")
+    assert ctx.kms.unwrapped == 0
+    ctx.clock.advance(1)
+    ctx.vault.warm(Purpose.CREDENTIAL, "env1")
+    assert ctx.kms.unwrapped == 1
+    ctx.kms.failure = KmsError("ThrottlingException")
+    ctx.clock.advance(CACHE_SECONDS - 1)
+    sealed(ctx)
 
 
 def test_kms_is_given_environment_and_purpose() -> None:

@@ -54,7 +54,6 @@ def failure_of(
         case "throttled":
             asked = int((error.retry_after or 0) * 1000)
             wait = max(asked, _backoff(TRANSIENT_FIRST_MS, attempts, random))
-            wait = min(wait, max(asked, LONGEST_MS))
         case "unknown_fate":
             wait = max(
                 lease_until + AFTER_LEASE_MS - now, _backoff(TRANSIENT_FIRST_MS, attempts, random)

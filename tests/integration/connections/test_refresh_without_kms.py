@@ -1,0 +1,77 @@
+"""KMS may stop answering at any moment of a refresh; a token that was rotated is kept all the same.
+
+The data key for the answer is had before the lease is taken and anything is sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from keystow.vault import Purpose
+from keystow.vault.kms import KmsError
+from tests.integration.connections.world import Refreshing
+
+if TYPE_CHECKING:
+    from keystow.egress.client import Answer
+
+AWAY = KmsError("ThrottlingException")
+DAY = 86_400
+
+
+def kms_fails_during_the_exchange(world: Refreshing, seconds: float = 15) -> None:
+    """Let the answer take its time, and KMS be away when it comes."""
+
+    def late(_number: int) -> Answer | None:
+        world.ctx.clock.advance(seconds)
+        world.ctx.kms.failure = AWAY
+        return None
+
+    world.provider.fault_after = late
+
+
+def kept(world: Refreshing) -> bool:
+    """Return whether the rotated token is the one that is stored."""
+    world.ctx.kms.failure = None
+    sealed = world.secret().unseal(world.ctx.vault)
+    return str(sealed.credentials.reveal()["refresh_token"]) == "rt-1"
+
+
+def test_a_token_rotated_on_a_day_without_a_data_key_yet_is_kept_when_kms_then_fails() -> None:
+    world = Refreshing()
+    world.ctx.clock.advance(2 * DAY)
+    kms_fails_during_the_exchange(world)
+    assert world.token() == "at-1"
+    assert kept(world)
+
+
+@pytest.mark.parametrize("left", [1, 14, 20, 89])
+def test_a_data_key_about_to_be_forgotten_is_had_anew_before_the_exchange(left: int) -> None:
+    world = Refreshing()
+    world.ctx.clock.advance(400)
+    world.ctx.vault.warm(Purpose.CREDENTIAL, world.environment)
+    world.ctx.clock.advance(300 - left)
+    kms_fails_during_the_exchange(world, seconds=50)
+    assert world.token() == "at-1"
+    assert kept(world)
+
+
+@pytest.mark.parametrize("days", [1, 2])
+def test_without_a_data_key_for_the_answer_nothing_is_sent_and_no_lease_is_taken(
+    monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    world = Refreshing()
+    world.ctx.clock.advance(days * DAY)
+
+    def away(_context: Any) -> Any:
+        raise AWAY
+
+    monkeypatch.setattr(world.ctx.kms, "generate", away)
+    before = world.secret()
+    found = world.read()
+    assert (found.status, found.code) == (503, "temporarily_unavailable")
+    assert world.provider.requests == []
+    assert world.secret() == before, "no lease is left behind"
+    monkeypatch.undo()
+    assert world.token() == "at-1"

@@ -1,0 +1,86 @@
+"""What is asked of KMS, word for word, and what its refusals mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from keystow.vault.kms import KmsError, KmsKeyWrapper, Wrapped
+
+NEWEST = "arn:aws:kms:eu-central-1:1:key/newest"
+FORMER = "arn:aws:kms:eu-central-1:1:key/former"
+CONTEXT = {"keystow:environment": "env1", "keystow:purpose": "credential"}
+
+
+class Client:
+    """KMS that notes its requests, or fails."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self._failure = failure
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**request: Any) -> dict[str, Any]:
+            self.asked.append((name, request))
+            if self._failure is not None:
+                raise self._failure
+            return {"Plaintext": b"plain", "CiphertextBlob": b"fresh", "KeyId": NEWEST}
+
+        return call
+
+
+def test_a_data_key_is_made_by_the_newest_key_and_bound_to_its_context() -> None:
+    client = Client()
+    made = KmsKeyWrapper(client, NEWEST).generate(CONTEXT)
+    assert made == (b"plain", Wrapped(b"fresh", NEWEST))
+    request = {"KeyId": NEWEST, "KeySpec": "AES_256", "EncryptionContext": CONTEXT}
+    assert client.asked == [("generate_data_key", request)]
+
+
+def test_a_data_key_opens_with_the_key_that_its_row_names_and_no_other() -> None:
+    client = Client()
+    assert KmsKeyWrapper(client, NEWEST).unwrap(Wrapped(b"blob", FORMER), CONTEXT) == b"plain"
+    request = {"KeyId": FORMER, "CiphertextBlob": b"blob", "EncryptionContext": CONTEXT}
+    assert client.asked == [("decrypt", request)]
+
+
+def test_a_data_key_is_wrapped_anew_from_its_own_key_to_the_newest_in_the_same_context() -> None:
+    client = Client()
+    fresh = KmsKeyWrapper(client, NEWEST).rewrap(Wrapped(b"blob", FORMER), CONTEXT)
+    assert fresh == Wrapped(b"fresh", NEWEST)
+    request = {
+        "SourceKeyId": FORMER,
+        "SourceEncryptionContext": CONTEXT,
+        "CiphertextBlob": b"blob",
+        "DestinationKeyId": NEWEST,
+        "DestinationEncryptionContext": CONTEXT,
+    }
+    assert client.asked == [("re_encrypt", request)]
+
+
+@pytest.mark.parametrize(
+    ("code", "altered"),
+    [
+        ("InvalidCiphertextException", True),
+        ("IncorrectKeyException", True),
+        ("ThrottlingException", False),
+        ("AccessDeniedException", False),
+        ("DisabledException", False),
+        ("KMSInternalException", False),
+    ],
+)
+def test_only_a_broken_wrapped_key_is_taken_for_one(code: str, altered: bool) -> None:
+    refusal = ClientError({"Error": {"Code": code, "Message": ""}}, "Decrypt")
+    with pytest.raises(KmsError) as raised:
+        KmsKeyWrapper(Client(refusal), NEWEST).unwrap(Wrapped(b"blob", FORMER), CONTEXT)
+    assert (raised.value.code, raised.value.altered) == (code, altered)
+    assert str(raised.value) == code
+
+
+def test_kms_out_of_reach_is_no_broken_key() -> None:
+    away = EndpointConnectionError(endpoint_url="https://kms.example")
+    with pytest.raises(KmsError) as raised:
+        KmsKeyWrapper(Client(away), NEWEST).generate(CONTEXT)
+    assert (raised.value.code, raised.value.altered) == ("EndpointConnectionError", False)
