@@ -358,6 +358,7 @@ def seed_environment(
     secondary_url: str | None = None,
     on_auth_creation: bool = True,
     on_auth_refresh_error: bool = True,
+    on_connection_deletion: bool = False,
     signing_key: str = SIGNING_KEY,
     scopes: tuple[str, ...] | None = None,
     **fields: Any,
@@ -367,7 +368,8 @@ def seed_environment(
     Args:
         ctx: where to.
         id, name: of the environment; ``id`` is what stands in table keys.
-        primary_url, secondary_url, on_auth_creation, on_auth_refresh_error: webhook settings.
+        primary_url, secondary_url, on_auth_creation, on_auth_refresh_error,
+            on_connection_deletion: webhook settings.
         signing_key: the text webhooks are signed with.
         scopes: of the API key; None: every scope of an environment.
         fields: further fields of :class:`keystow.records.environment.Environment`.
@@ -382,7 +384,11 @@ def seed_environment(
         signing_key=seal_signing_key(ctx.vault, id, signing_key),
         created_at=int(now * 1000),
         webhooks=WebhookSettings(
-            primary_url, secondary_url, on_auth_creation, on_auth_refresh_error
+            primary_url,
+            secondary_url,
+            on_auth_creation,
+            on_auth_refresh_error,
+            on_connection_deletion,
         ),
     )
     environment = replace(environment, **fields)

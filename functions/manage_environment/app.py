@@ -24,7 +24,6 @@ from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.log import logger
-from keystow.records.environment import WebhookSettings
 from keystow.secret import Secret
 from keystow.validation import body_of
 
@@ -55,8 +54,8 @@ def write_webhooks(ctx: Context, request: Request) -> Response:
         loopback_allowed=ctx.settings.loopback_allowed,
         webhooks=True,
     )
-    webhooks = WebhookSettings(**body.model_dump())
-    written = service.write_webhooks(ctx, principal.environment, webhooks)
+    given = body.model_dump(exclude_unset=True)
+    written = service.write_webhooks(ctx, principal.environment, given)
     return Response(body={"data": written.public()})
 
 

@@ -139,7 +139,8 @@ def _webhooks(api: httpx.Client, receiver: str) -> None:
         ours = parts.hostname == "127.0.0.1" and parts.path == urlsplit(receiver).path
         if not ours:
             return
-    _done(api.put("/environment/webhook-settings", json={**settings, "primary_url": receiver}))
+    wanted = {**settings, "primary_url": receiver, "on_connection_deletion": True}
+    _done(api.put("/environment/webhook-settings", json=wanted))
 
 
 def _done(response: httpx.Response) -> Any:

@@ -137,6 +137,7 @@ def test_a_key_of_one_environment_sees_and_changes_nothing_of_another(route: str
         "secondary_url": None,
         "on_auth_creation": True,
         "on_auth_refresh_error": True,
+        "on_connection_deletion": True,
     }
     assert other.app.put("/environment/webhook-settings", settings).status == 200
     mine = World(of=other, environment="mine")

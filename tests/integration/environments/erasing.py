@@ -20,7 +20,6 @@ from keystow.integrations import custom
 from keystow.integrations import service as integrations
 from keystow.integrations.requests import CreateIntegration, UpdateIntegration
 from keystow.records.connection import Failure, Sealed, StoredSecret
-from keystow.records.environment import WebhookSettings
 from keystow.refresh import commit, engine, journal, throttle, worker
 from keystow.secret import Secret
 from keystow.sessions import service as sessions
@@ -261,7 +260,7 @@ class Writers:
         return issuing.create(self._ctx, self._env, wish, self._world.maker)
 
     def webhook_settings(self, _number: int) -> object:
-        late = WebhookSettings("https://late.example.com")
+        late = {"primary_url": "https://late.example.com"}
         return service.write_webhooks(self._ctx, self._env, late)
 
     def signing_key(self, _number: int) -> object:

@@ -21,6 +21,7 @@ SETTINGS = {
     "secondary_url": None,
     "on_auth_creation": True,
     "on_auth_refresh_error": False,
+    "on_connection_deletion": False,
 }
 
 
@@ -136,12 +137,39 @@ def test_webhook_settings_have_defaults_and_are_replaced_whole(api):
         "secondary_url": None,
         "on_auth_creation": True,
         "on_auth_refresh_error": True,
+        "on_connection_deletion": True,
     }
     assert api.send("PUT", "/environment/webhook-settings", SETTINGS).data == SETTINGS
     assert api.send("GET", "/environment/webhook-settings").data == SETTINGS
     other = api.prod["secret_key"]
     assert api.send("GET", "/environment/webhook-settings", key=other).data == shown
     assert api.send("GET", "/environment/webhook-settings", key=api.account).status == 403
+
+
+def test_deletions_are_told_in_new_environments_and_not_in_those_of_before(api):
+    key = tables.environment_settings(api.dev)
+    item = api.ctx.store.get(key)
+    of_before = {n: v for n, v in item["webhooks"].items() if n != "on_connection_deletion"}
+
+    def told(path="/environment/webhook-settings"):
+        return api.send("GET", path).data["on_connection_deletion"]
+
+    assert told() is True
+    api.ctx.store.put(Put(key, {**item, "webhooks": of_before}))
+    assert told() is False
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_put_that_leaves_the_setting_of_deletions_out_keeps_it(api, before):
+    with_it = {**SETTINGS, "on_connection_deletion": before}
+    of_old = {n: v for n, v in SETTINGS.items() if n != "on_connection_deletion"}
+    assert api.send("PUT", "/environment/webhook-settings", with_it).data == with_it
+    assert api.send("PUT", "/environment/webhook-settings", of_old).data == with_it
+    assert api.send("GET", "/environment/webhook-settings").data == with_it
+    refused = api.send(
+        "PUT", "/environment/webhook-settings", {**SETTINGS, "on_connection_deletion": None}
+    )
+    assert refused.status == 400
 
 
 def test_a_put_lets_a_disabled_endpoint_be_tried_again(api):

@@ -261,6 +261,7 @@ COMPLETE: dict[str, dict[str, Any]] = {
         "secondary_url": "https://b.example.com",
         "on_auth_creation": True,
         "on_auth_refresh_error": True,
+        "on_connection_deletion": True,
     },
     "POST /environment/api-keys": {"environment_id": 1, "display_name": "k", "scopes": ["a"]},
     "POST /environments": {"name": "staging", "is_production": False},

@@ -53,6 +53,7 @@ class FakeApi:
             "secondary_url": None,
             "on_auth_creation": True,
             "on_auth_refresh_error": True,
+            "on_connection_deletion": False,
         }
         self.connections = {}
         self.sessions = []

@@ -63,6 +63,8 @@ def urls(planned: outbox.Planned | None) -> list[str]:
         ("refresh", False, {"on_auth_refresh_error": False}, 0),
         ("refresh", True, {"on_auth_refresh_error": False}, 0),
         ("refresh", False, {"on_auth_creation": False}, 1),
+        ("deletion", True, {}, 0),
+        ("deletion", True, {"on_connection_deletion": True}, 1),
     ],
 )
 def test_settings_decide_who_hears_of_what(

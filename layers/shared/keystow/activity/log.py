@@ -60,6 +60,7 @@ OPERATIONS: Final = frozenset(
         ("environment", "rotate_webhook_signing_key"),
         ("webhook", "connection_create"),
         ("webhook", "connection_refresh"),
+        ("webhook", "connection_delete"),
     }
 )
 

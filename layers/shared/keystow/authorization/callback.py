@@ -438,11 +438,12 @@ def _tell_failure(ctx: Context, attempt: Attempt, failure: AuthorizationFailed) 
         environment = environment_of(ctx, attempt.environment)
     except EnvironmentClosed:
         return ended  # nobody is left to hear of it
+    known = integrations.by_id(ctx, attempt.environment, attempt.integration) is not None
     failed_event(
         ctx,
         environment=environment,
         provider_config_key=attempt.unique_key,
-        provider=providers.find(ctx, attempt.environment, attempt.provider),
+        provider=providers.find(ctx, attempt.environment, attempt.provider) if known else None,
         connection_id=attempt.connection_id,
         error=(failure.event, failure.description),
         end_user=attempt.session.end_user,

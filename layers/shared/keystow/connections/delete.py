@@ -1,7 +1,10 @@
 """Deleting a connection: here first, then at the provider where it listens.
 
-    description, secret, journal gone, mark written ─▶ its end user erased from events ─▶ revoked
-    one transaction                                    and log; then the mark is gone
+    description, secret, journal gone, ─▶ its end user erased from events ─▶ revoked
+    mark and event written                and log; then the mark is gone
+    one transaction
+
+The event names the connection and nobody: what it would tell of the end user is being erased.
 
 What the mark still names when a function was killed is erased later
 (:mod:`keystow.environments.unfinished`).
@@ -12,14 +15,15 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from keystow import ids
 from keystow.activity import log as activity
 from keystow.connections import pending
 from keystow.connections.save import ATTEMPTS
 from keystow.errors import ApiError
-from keystow.events import traces
+from keystow.events import endpoints, outbox, traces
 from keystow.log import logger
 from keystow.modes import revocation
-from keystow.records.connection import StoredSecret
+from keystow.records.connection import Connection, StoredSecret
 from keystow.registry import integrations, providers
 from keystow.store import (
     All,
@@ -30,6 +34,7 @@ from keystow.store import (
     Put,
     StoreUnavailable,
     TransactionConflict,
+    gates,
     tables,
 )
 from keystow.store.store import pages
@@ -40,8 +45,8 @@ if TYPE_CHECKING:
     from keystow.records.integration import Integration
     from keystow.store import Operation
 
-# A transaction holds 100 writes.
-_MOST_JOURNALLED: Final = 90
+# A transaction holds 100 writes: these, the connection, the mark, the event, a gate.
+_MOST_JOURNALLED: Final = 80
 
 
 def delete(ctx: Context, environment: str, provider_config_key: str, connection_id: str) -> None:
@@ -51,7 +56,8 @@ def delete(ctx: Context, environment: str, provider_config_key: str, connection_
     that is under way finds the connection gone and cannot store anything.
 
     Raises:
-        ApiError: 400 ``unknown_connection``.
+        ApiError: 400 ``unknown_connection``; 401 ``unknown_account`` when the environment is being
+            deleted, which removes it too.
     """
     integration = integrations.by_unique_key(ctx, environment, provider_config_key, fresh=True)
     if integration is None:
@@ -108,7 +114,9 @@ def _remove(
         unchanged = All(
             (Equals("generation", secret.generation), Equals("version", secret.version))
         )
-        identity = found[tables.CONNECTION]["identity"]
+        description = Connection.from_item(found[tables.CONNECTION])
+        identity = description.identity
+        planned = _planned(ctx, integration, description)
         same = Equals("identity", identity)
         mark = tables.removed_connection(secret.environment, identity)
         journal = [each for each in found if each.startswith("journal#")][:_MOST_JOURNALLED]
@@ -117,13 +125,45 @@ def _remove(
             Delete(secret.key, unchanged),
             Put(mark, {"connection": pk, "generation": secret.generation}),
             *(Delete(Key(tables.CONNECTIONS, pk, sort_key)) for sort_key in journal),
+            *(planned.writes if planned else ()),
         ]
         try:
-            ctx.store.transact(writes)
+            gates.transact(
+                ctx.store,
+                writes,
+                environment=secret.environment,
+                spread=connection_id,
+                token=ids.uuid4(ctx.random),
+            )
         except ConditionFailed:
             continue
+        outbox.dispatch(ctx, planned)
         return identity, secret
     raise ApiError("temporarily_unavailable", "The connection kept changing; try again")
+
+
+def _planned(
+    ctx: Context, integration: Integration, description: Connection
+) -> outbox.Planned | None:
+    """Return how the event of the deletion is stored; None when nobody wants it.
+
+    It carries no end user and no tags, and needs no trace: no erasure has anything to take out.
+    """
+    told = endpoints.current(ctx, integration.environment)
+    if told is None:
+        return None
+    provider = providers.find(ctx, integration.environment, integration.provider)
+    event = outbox.AuthEvent(
+        environment=told.environment,
+        provider=integration.provider,
+        auth_mode=provider.auth_mode if provider else "",
+        provider_config_key=integration.unique_key,
+        connection_id=description.connection_id,
+        operation="deletion",
+        success=True,
+        webhook_url_override=description.webhook_url_override,
+    )
+    return outbox.plan(ctx, event)
 
 
 def _revoke(ctx: Context, integration: Integration, secret: StoredSecret) -> None:

@@ -331,8 +331,8 @@ def failed_event(
         ctx,
         outbox.AuthEvent(
             environment=environment,
-            provider=provider.id if provider else "unknown",
-            auth_mode=provider.auth_mode if provider else "OAUTH2",
+            provider=provider.id if provider else "",
+            auth_mode=provider.auth_mode if provider else "",
             provider_config_key=provider_config_key,
             connection_id=connection_id,
             operation="creation",

@@ -105,12 +105,17 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 class WebhookSettingsBody(Body):
-    """``PUT /environment/webhook-settings``: the whole object; what is left out is the default."""
+    """``PUT /environment/webhook-settings``: the whole object; what is left out is the default.
+
+    ``on_connection_deletion`` is younger than callers that send "the whole object": left out, it
+    stays as it is.
+    """
 
     primary_url: Url | None = None
     secondary_url: Url | None = None
     on_auth_creation: bool = True
     on_auth_refresh_error: bool = True
+    on_connection_deletion: bool = False
 
 
 class _Features(Body):

@@ -5,7 +5,7 @@ No pydantic here; bodies come checked from :mod:`keystow.environments.requests`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from keystow import ids
 from keystow.activity import log
@@ -34,6 +34,8 @@ from keystow.value import Value, replace
 from keystow.vault import VaultUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keystow.context import Context
     from keystow.records.environment import ApiKey
     from keystow.store import Item, Operation
@@ -116,6 +118,7 @@ def new_environment(
         created_at=int(now * 1000),
         is_production=is_production,
         callback_url=callback_url,
+        webhooks=WebhookSettings(on_connection_deletion=True),
     )
     writes: list[Operation] = [
         Put(tables.environment_name(name), _claim(environment), NEW),
@@ -168,17 +171,21 @@ def create(
     raise TransactionConflict("no free number")
 
 
-def write_webhooks(ctx: Context, environment: str, given: WebhookSettings) -> WebhookSettings:
-    """Replace the webhook settings; endpoints that were turned off are tried again. Raises 404."""
+def write_webhooks(ctx: Context, environment: str, given: Mapping[str, Any]) -> WebhookSettings:
+    """Replace the webhook settings; endpoints that were turned off are tried again. Raises 404.
+
+    What is left out of ``given`` gets its default, but for ``on_connection_deletion``, which stays.
+    """
     before = required(ctx, environment).webhooks
+    wish = WebhookSettings(**{"on_connection_deletion": before.on_connection_deletion, **given})
 
     def kept(url: str | None, old: str | None) -> str | None:
         return url and destinations.stored(url, environment, ctx.vault, before=old)
 
     webhooks = replace(
-        given,
-        primary_url=kept(given.primary_url, before.primary_url),
-        secondary_url=kept(given.secondary_url, before.secondary_url),
+        wish,
+        primary_url=kept(wish.primary_url, before.primary_url),
+        secondary_url=kept(wish.secondary_url, before.secondary_url),
     )
     change = Update(
         tables.environment_settings(environment),

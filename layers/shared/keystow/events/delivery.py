@@ -59,6 +59,7 @@ SHARD_LIMIT: Final = 125  # rows of one shard in one sweep: 2000 in all
 SWEEP_SECONDS: Final = 30
 LATE_SECONDS: Final = 60  # later than that is worth a metric
 MOST_ATTEMPTS_KEPT: Final = 30  # three replays that failed for good
+_ACTIONS: Final = {"creation": "connection_create", "deletion": "connection_delete"}
 _IN_FLIGHT: Final = 10
 _GONE: Final = 410
 
@@ -430,7 +431,7 @@ def _log(
     levels: dict[State, log.Level] = {"success": "info", "running": "warn", "failed": "error"}
     message = Message(levels[state], reply.text, details)
     operation = str(event["activity"])
-    action = "connection_create" if event["operation"] == "creation" else "connection_refresh"
+    action = _ACTIONS.get(event["operation"], "connection_refresh")
     # The usual case, one endpoint that answers at once, costs one write.
     is_first = mine.number == 1 and "attempts_made" not in mine.delivery
     on_header = is_first and event["endpoints"] == 1

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keystow.records.environment import Environment
     from keystow.store import Item, Operation
 
-OperationName = Literal["creation", "override", "refresh"]
+OperationName = Literal["creation", "override", "refresh", "deletion"]
 
 # The queue delivers within seconds; only what it lost is still pending after this.
 GRACE_SECONDS: Final = 60
@@ -40,10 +40,10 @@ class AuthEvent:
     Attributes:
         environment: whose.
         provider: id of the provider; empty when the integration is not known.
-        auth_mode: the provider's.
+        auth_mode: the provider's; empty when it is not known, which is told as ``unknown``.
         provider_config_key: unique key of the integration.
         connection_id: id of the connection.
-        operation: creation, override (re-authorized or re-imported) or refresh.
+        operation: creation, override (re-authorized or re-imported), refresh or deletion.
         success: how it ended; ``refresh`` with success is a recovery after failures.
         error: type and description of a failure; must hold no secret.
         end_user: of the session that made the connection.
@@ -169,6 +169,7 @@ def _targets(event: AuthEvent) -> list[tuple[str, str]]:
         "creation": settings.on_auth_creation,
         "override": True,
         "refresh": settings.on_auth_refresh_error,
+        "deletion": settings.on_connection_deletion,
     }
     if not wanted[event.operation] and event.pending is None:
         return []

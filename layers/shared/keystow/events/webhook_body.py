@@ -41,7 +41,7 @@ def auth_event(event: AuthEvent) -> str:
         "provider": event.provider or "unknown",
         "providerConfigKey": event.provider_config_key,
         "connectionId": event.connection_id,
-        "authMode": event.auth_mode,
+        "authMode": event.auth_mode or "unknown",
         "operation": event.operation,
         "success": event.success,
     }

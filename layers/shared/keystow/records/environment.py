@@ -24,12 +24,16 @@ SIGNING_KEY_BINDING = ("webhook-signing-key",)
 
 
 class WebhookSettings(Value):
-    """Where events go, and which (contract 12.3)."""
+    """Where events go, and which (contract 12.3).
+
+    Deletions are told in environments that were made with this setting, and where it was turned on.
+    """
 
     primary_url: str | None = None
     secondary_url: str | None = None
     on_auth_creation: bool = True
     on_auth_refresh_error: bool = True
+    on_connection_deletion: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as stored."""

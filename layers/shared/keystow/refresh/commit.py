@@ -200,7 +200,8 @@ def _description_change(
         tell = not told and _is_broken(after, now)
         if tell:
             planned = _event(ctx, description, after, provider, integration)
-        error = AuthError(after.failure.log_id, after.failure.at, told=told or tell)
+        told = told or planned is not None  # where nobody wanted to hear it, nobody was told
+        error = AuthError(after.failure.log_id, after.failure.at, told=told)
         update = Update(
             place,
             set={"auth_error": error.as_item()},
@@ -256,8 +257,8 @@ def _event(
         ctx,
         outbox.AuthEvent(
             environment=Environment.from_item(item),
-            provider=description.provider,
-            auth_mode=provider.auth_mode if provider else after.credential_type,
+            provider=description.provider if integration else "",
+            auth_mode=provider.auth_mode if provider and integration else "",
             provider_config_key=integration.unique_key if integration else "unknown",
             connection_id=description.connection_id,
             operation="refresh",
