@@ -146,6 +146,7 @@ class Stub:
         self.offered = ["github"]
         self.allowed = None
         self.unconnectable = set()
+        self.fixed = []
         self.session = {
             "endUser": {
                 "id": "u1",
@@ -250,6 +251,7 @@ class Stub:
                 "provider": name,
                 "display_name": PROVIDERS[name]["display_name"],
                 "logo": f"{self.url}/images/template-logos/{name}.svg",
+                **({"preconfigured_connection_config": self.fixed} if self.fixed else {}),
                 **({"connectable": False, "note": "-"} if name in self.unconnectable else {}),
             }
             for name in self.offered

@@ -862,3 +862,51 @@ def test_a_failure_is_a_sentence_and_its_code_is_in_the_details(page, stub, code
     expect(alert.get_by_text(code)).to_be_visible()
     expect(alert.get_by_text("the technical reason")).to_be_visible()
     expect(alert.get_by_text("op_1")).to_be_visible()
+
+
+def test_a_password_with_white_space_around_it_is_remarked_once_and_sent_as_typed(page, stub):
+    stub.offered = ["basic"]
+    link(page, stub)
+    page.get_by_label("Username").fill(" ada ")
+    password = page.get_by_label("Password", exact=True)
+    password.fill("engine ")
+    remark = page.locator("#credentials-password-note")
+    expect(remark).to_be_empty()  # not while somebody is typing
+    page.keyboard.press("Enter")
+    expect(remark).to_contain_text("Password begins or ends with white space")
+    expect(password).to_be_focused()
+    assert stub.called("/api-auth/basic/basic-prod") == []
+    page.get_by_role("button", name="Connect").click()
+    sent = stub.called("/api-auth/basic/basic-prod", 1)[0].body
+    assert sent == {"username": "ada", "password": "engine "}
+
+
+def test_the_remark_goes_when_the_white_space_does(page, stub):
+    stub.offered = ["basic"]
+    link(page, stub)
+    page.get_by_label("Username").fill("ada")
+    password = page.get_by_label("Password", exact=True)
+    password.fill("\u00a0engine")
+    password.blur()
+    remark = page.get_by_text("Password begins or ends with white space")
+    expect(remark).to_be_visible()
+    password.fill("engine")
+    expect(remark).to_have_count(0)
+    page.get_by_role("button", name="Connect").click()
+    assert stub.called("/api-auth/basic/basic-prod", 1)[0].body["password"] == "engine"
+
+
+def test_a_key_loses_the_white_space_that_was_pasted_around_it(page, stub):
+    stub.offered = ["stripe"]
+    link(page, stub)
+    page.get_by_label("Secret key", exact=True).fill(" sk_live_1\u200b")
+    page.get_by_role("button", name="Connect").click()
+    assert stub.called("/api-auth/api-key/stripe-prod", 1)[0].body == {"apiKey": "sk_live_1"}
+
+
+def test_what_the_integration_fixes_is_not_asked_for(page, stub):
+    stub.offered = ["zendesk"]
+    stub.fixed = ["subdomain"]
+    link(page, stub)
+    expect(page.get_by_label("Region")).to_be_visible()
+    assert page.get_by_label("Subdomain").count() == 0

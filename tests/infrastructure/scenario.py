@@ -106,8 +106,9 @@ class Scenario:
         self.running.queued("WebhookQueue")  # there is nobody left to hear of it
 
     def providers_and_integrations(self) -> None:
-        self.ok("PUT", "/providers/rotating", DEFINITION)
-        self.ok("PUT", "/providers/rotating", {**DEFINITION, "display_name": "Again"})
+        inputs = {"connection_config": {"team": {"title": "Team", "optional": True}}}
+        self.ok("PUT", "/providers/rotating", {**DEFINITION, **inputs})
+        self.ok("PUT", "/providers/rotating", {**DEFINITION, **inputs, "display_name": "Again"})
         self.ok("PUT", "/providers/spare", DEFINITION)
         self.ok("DELETE", "/providers/spare")
         checked = {
@@ -117,6 +118,7 @@ class Scenario:
                 "base_url": "https://rotating.example/api",
                 "headers": {"x-key": "${apiKey}"},
             },
+            **inputs,
         }
         self.ok("PUT", "/providers/checked", checked)
         flow = {**DEFINITION, "auth_mode": "OAUTH2_CC"}
@@ -128,7 +130,12 @@ class Scenario:
         self.ok(
             "POST",
             "/integrations",
-            {"provider": "rotating", "unique_key": ROT, "credentials": secret},
+            {
+                "provider": "rotating",
+                "unique_key": ROT,
+                "credentials": secret,
+                "custom": {"team": "ours"},
+            },
         )
         self.refused("DELETE", "/providers/rotating")
         for provider, unique_key in (
@@ -138,6 +145,9 @@ class Scenario:
             ("unauthenticated", OPEN),
         ):
             self.ok("POST", "/integrations", {"provider": provider, "unique_key": unique_key})
+        fixing = {"custom": {"team": "ours"}}
+        for _under_a_new_data_key_and_under_one_that_is_there in range(2):
+            assert self.app.patch(f"/integrations/{KEY}", fixing).status == 200
         self.ok("GET", "/integrations")
         self.ok("GET", f"/integrations/{ROT}?include=credentials")
         self.ok("PATCH", f"/integrations/{ROT}", {"credentials": secret, "display_name": "R"})

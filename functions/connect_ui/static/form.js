@@ -37,7 +37,8 @@ function builtIn(name) {
 
 /**
  * Return the fields of a provider, in the order they are shown.
- * Fields that nobody is asked for (automated, or set by the session) are left out; hidden ones
+ * Fields that nobody is asked for (automated, set by the session, or fixed by the integration)
+ * are left out; hidden ones
  * stay, with `shown: false`, because their default is sent.
  */
 export function fieldsOf(provider, integration, session) {
@@ -46,12 +47,13 @@ export function fieldsOf(provider, integration, session) {
   const settled = session.integrations_config_defaults?.[integration.unique_key]
     ?.connection_config || {};
   const ready = new Set(integration.preconfigured_credentials || []);
+  const fixed = new Set(integration.preconfigured_connection_config || []);
   const labels = integration.credentials_label || {};
   const fields = [];
 
   const add = (group, name, spec, rank) => {
     if (spec.automated || (group === 'credentials' && ready.has(name))) return;
-    if (group === 'params' && name in settled) return;
+    if (group === 'params' && (name in settled || fixed.has(name))) return;
     fields.push({
       group,
       name,
@@ -109,13 +111,29 @@ const DEFAULT_PORTS = { http: ':80', https: ':443', '': ':443' };
  * does the same (keystow/catalog/inputs.py), and what it makes of a value counts.
  */
 export function clean(field, value) {
-  if (field.secret && field.group !== 'params') return value;
-  const text = value.replace(new RegExp(`^${OUTER}`), '').replace(new RegExp(`${OUTER}$`), '');
+  if (isPassword(field)) return value;
+  const text = trimmed(value);
   if (field.secret) return text;
   if (field.choices) return ofList(field.choices, text);
   const fitting = candidates(field, text)
     .find((each) => each && (!field.pattern || matches(field.pattern, each)));
   return fitting ?? text;
+}
+
+/** Whether a field is a password, which is kept as typed: its white space may belong to it. */
+function isPassword(field) {
+  return field.group === 'credentials' && field.name === 'password';
+}
+
+/** As keystow.text.trimmed, which every other value goes through on the server. */
+function trimmed(value) {
+  return value.replace(new RegExp(`^${OUTER}`), '').replace(new RegExp(`${OUTER}$`), '');
+}
+
+/** Return what a person should know about a value that is taken as it is, or ''. */
+export function remark(field, value) {
+  if (!isPassword(field) || trimmed(value) === value) return '';
+  return say('spaceAround', { title: field.title });
 }
 
 function ofList(choices, text) {

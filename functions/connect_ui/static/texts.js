@@ -74,6 +74,7 @@ export const texts = {
   mustBeUri: '{title} must be a full address that begins with https://.',
   mustBeUuid: '{title} must be a UUID such as 123e4567-e89b-42d3-a456-426614174000.',
   mustBeEmail: '{title} must be an e-mail address.',
+  spaceAround: '{title} begins or ends with white space, which is sent as it is. Take it away if it came with copying.',
   tooLong: '{title} is too long.',
   fixFields: 'Please check the marked fields.',
   blockedHint: 'Your browser kept the sign-in window from opening. Allow pop-ups for this page, '

@@ -1,7 +1,7 @@
 // The screens, as DOM. Text is only ever set as text: nothing from outside becomes markup.
 
 import { apiBase } from './api.js';
-import { clean, complaint, isVisible } from './form.js';
+import { clean, complaint, isVisible, remark } from './form.js';
 import { say } from './texts.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -225,6 +225,14 @@ export function showForm(chrome, {
     else control.removeAttribute('aria-invalid');
     return wrong;
   };
+  // A remark stops nobody; whoever has not seen it yet sees it once before it goes out.
+  const note = (field, control) => {
+    const text = remark(field, control.value);
+    const line = document.getElementById(`${field.id}-note`);
+    const isNew = text !== '' && line.textContent !== text;
+    line.textContent = text;
+    return isNew;
+  };
   const refreshVisible = () => {
     const held = values();
     for (const [field, control] of controls) {
@@ -232,7 +240,9 @@ export function showForm(chrome, {
     }
   };
   const blocks = fields.filter((field) => field.shown)
-    .map((field) => block(field, { controls, judge, refreshVisible, kept, guide, onGuide }));
+    .map((field) => block(field, {
+      controls, judge, note, refreshVisible, kept, guide, onGuide,
+    }));
 
   const form = el('form', { novalidate: true, autocomplete: 'off', onsubmit: (event) => {
     event.preventDefault();
@@ -240,6 +250,11 @@ export function showForm(chrome, {
     if (wrong.length) {
       announce(say('fixFields'));
       wrong[0][1].focus();
+      return;
+    }
+    const noted = [...controls].filter(([field, control]) => note(field, control));
+    if (noted.length) {
+      noted[0][1].focus();
       return;
     }
     submit(values());
@@ -262,8 +277,8 @@ export function showForm(chrome, {
   if (problem) form.querySelector('input, select, button').focus();
 }
 
-function block(field, { controls, judge, refreshVisible, kept, guide, onGuide }) {
-  const told = `${field.id}-hint ${field.id}-error`;
+function block(field, { controls, judge, note, refreshVisible, kept, guide, onGuide }) {
+  const told = `${field.id}-hint ${field.id}-note ${field.id}-error`;
   const common = { id: field.id, 'aria-describedby': told, 'aria-required': String(!field.optional) };
   let control;
   if (field.choices) {
@@ -284,6 +299,7 @@ function block(field, { controls, judge, refreshVisible, kept, guide, onGuide })
   control.addEventListener('input', () => {
     kept[field.id] = control.value;
     if (control.hasAttribute('aria-invalid')) judge(field, control);
+    if (!remark(field, control.value)) note(field, control); // not while somebody is still typing
     refreshVisible();
   });
   control.addEventListener('blur', () => {
@@ -291,6 +307,7 @@ function block(field, { controls, judge, refreshVisible, kept, guide, onGuide })
     const tidy = clean(field, control.value);
     if (tidy !== control.value) control.value = tidy;
     judge(field, control);
+    note(field, control);
   });
 
   const box = el('div', { class: 'box' },
@@ -317,6 +334,8 @@ function block(field, { controls, judge, refreshVisible, kept, guide, onGuide })
       field.section && guide
         ? guideLink(guide, field.section, say('guide'), () => onGuide('click:doc_section'))
         : null),
+    el('p', { id: `${field.id}-note`, class: 'note', 'aria-live': 'polite' },
+      remark(field, control.value)),
     el('p', { id: `${field.id}-error`, class: 'wrong', 'aria-live': 'polite' }));
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keystow.connections.importing import environment_of
 from keystow.errors import ApiError, Issue, invalid
 from keystow.ids import uuid4
+from keystow.integrations import fixed
 from keystow.registry import integrations, providers
 from keystow.sessions.service import applies_to
 from keystow.store import tables
@@ -88,11 +89,14 @@ def open_scope(
     return Scope(session, environment, integration, provider, connection_id, identity)
 
 
-def connection_config(query: dict[str, Any], scope: Scope) -> dict[str, Any]:
-    """Return the connection config: the browser's texts, over which the session's win, cleaned.
+def connection_config(ctx: Context, query: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    """Return the connection config, cleaned.
+
+    Over the browser's texts the session's win, and over both what the integration fixes.
 
     Raises:
         ApiError: 400 ``invalid_query_params`` when ``params`` is not written ``params[name]=text``.
+        VaultError, VaultUnavailable: what the integration fixes cannot be opened.
     """
     from keystow.catalog.inputs import cleaned_config
     from keystow.catalog.interpolate import connection_config_of
@@ -108,9 +112,11 @@ def connection_config(query: dict[str, Any], scope: Scope) -> dict[str, Any]:
         if name not in _NOT_OF_BROWSERS
         and not (isinstance(fields.get(name), dict) and fields[name].get("automated"))
     }
-    fixed = scope.session.defaults.get(scope.integration.unique_key, {})
-    config = {**found, **(fixed.get("connection_config") or {})}
+    defaults = scope.session.defaults.get(scope.integration.unique_key, {})
+    config = {**found, **(defaults.get("connection_config") or {})}
     config.pop("webhook_url", None)
+    settled = fixed.of(ctx, scope.integration, scope.provider)
+    config = {**fixed.without(config, settled), **settled}
     return cleaned_config(scope.provider.definition, config)
 
 

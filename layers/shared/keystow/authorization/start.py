@@ -75,7 +75,7 @@ def start(
         raise AuthorizationFailed(
             "auth_mode_err", f"{provider.auth_mode} is not authorized in a popup"
         )
-    config = connection_config(query, scope)
+    config = connection_config(ctx, query, scope)
     override = _client_override(query, provider)
     client_id = override.get("client_id") or integration.client_id
     if provider.client_per_connection and not override.get("client_id"):

@@ -100,7 +100,7 @@ def submit(
     refuse_connection_id(query)
     integration, provider = _integration(ctx, session, unique_key, mode)
     scope = open_scope(ctx, session, integration, provider)
-    config = connection_config(query, scope)
+    config = connection_config(ctx, query, scope)
     check_inputs(scope, config)
     quotas.attempt(ctx, session)
     exchange = nullcontext() if mode == "NONE" else quotas.verification(ctx, session)

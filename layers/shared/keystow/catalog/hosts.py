@@ -15,7 +15,7 @@ from keystow.catalog.pattern_syntax import Choice, PatternError, Sequence, liter
 from keystow.catalog.patterns import Automaton
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from keystow.catalog.authority import Part
     from keystow.catalog.pattern_syntax import Node, Ranges
@@ -93,6 +93,20 @@ def check(definition: Mapping[str, Any]) -> None:
         fault = _fault_of(definition, template)
         if fault:
             raise ValueError(f"{name} gets a secret, and {fault}")
+
+
+def chosen_by_connections(definition: Mapping[str, Any], settled: Collection[str]) -> str:
+    """Return which inputs choose a host that gets secrets, beside those that are settled.
+
+    "": none does; whatever a connection says, secrets stay in domains that are written out.
+    """
+    free: dict[str, None] = {}
+    for _, template in url_templates(definition, secret=True):
+        if _fault_of(definition, template):
+            parts = [part for side in sides(template) for part in authority_of(side).parts]
+            names = [field_name(part.text) for part in parts if part.is_placeholder]
+            free |= dict.fromkeys(name for name in names if name not in settled)
+    return ", ".join(free)
 
 
 def _fault_of(definition: Mapping[str, Any], template: str) -> str:

@@ -13,6 +13,7 @@ from keystow.connections.save import KEEP, Draft, Saved, save
 from keystow.errors import ApiError, Issue
 from keystow.events import destinations
 from keystow.ids import uuid4
+from keystow.integrations import fixed
 from keystow.modes.verification import verify
 from keystow.oauth.token_life import end_in_jwt
 from keystow.records.connection import LARGEST_SEALED, Sealed
@@ -22,8 +23,10 @@ from keystow.secret import Secret
 from keystow.store import gates, tables
 
 if TYPE_CHECKING:
+    from keystow.catalog.loader import Provider
     from keystow.connections.requests import ImportBody
     from keystow.context import Context
+    from keystow.records.integration import Integration
 
 # Which auth modes take which type of credential.
 TAKES: Final = {
@@ -75,6 +78,7 @@ def import_connection(
         config = body.connection_config.model_dump(exclude_unset=True)
         config.pop("webhook_url", None)
         config = cleaned_config(provider.definition, config)
+    config = _with_fixed(ctx, integration, provider, config)
     unfit = unfit_inputs(provider, config)
     if unfit:
         # They may stand in the host that the app's secret is sent to.
@@ -117,6 +121,25 @@ def import_connection(
         ),
     )
     return _shown(saved, integration.unique_key, sealed)
+
+
+def _with_fixed(
+    ctx: Context, integration: Integration, provider: Provider, config: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a config with what the integration fixes.
+
+    Raises:
+        ApiError: 400 ``invalid_body`` for another value than the fixed one: it would not be used.
+    """
+    settled = fixed.of(ctx, integration, provider)
+    issues = [
+        Issue("custom", "the integration fixes another value", ("connection_config", name))
+        for name, value in settled.items()
+        if config.get(name) not in (None, "", value)
+    ]
+    if issues:
+        raise ApiError("invalid_body", issues=issues)
+    return {**fixed.without(config, settled), **settled}
 
 
 def environment_of(ctx: Context, environment: str) -> Environment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keystow.errors import ApiError
+from keystow.integrations.fixed import is_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,20 +30,27 @@ def merged_custom(
     Raises:
         ApiError: 400 ``invalid_body`` with one sentence for each fault; none holds a value.
     """
+    # What fixes an input of every connection is not of these (:mod:`~.fixed`).
+    config = _others(provider, config)
+    custom = _others(provider, custom)
     fields = provider.integration_config
     if not fields:
         if config:
             raise ApiError("invalid_body", "This provider does not accept integration_config")
-        return {**held, **(custom or {})}
+        return {**held, **custom}
     if custom:
         raise ApiError("invalid_body", "This provider takes integration_config instead of custom")
-    values = {**held, **(config or {})}
-    faults = [f"Unknown field {name[:80]}" for name in (config or {}) if name not in fields]
+    values = {**held, **config}
+    faults = [f"Unknown field {name[:80]}" for name in config if name not in fields]
     for name, field in fields.items():
         faults += _faults(name, field, values)
     if faults:
         raise ApiError("invalid_body", ", ".join(faults))
     return {name: value for name, value in values.items() if value != ""}
+
+
+def _others(provider: Provider, values: Mapping[str, str] | None) -> dict[str, str]:
+    return {name: value for name, value in (values or {}).items() if not is_input(provider, name)}
 
 
 def _faults(name: str, field: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from keystow import ids
 from keystow.catalog import loader
 from keystow.clock import iso
 from keystow.errors import ApiError, Issue
-from keystow.integrations import removal
+from keystow.integrations import fixed, removal
 from keystow.integrations.configuration import merged_custom
 from keystow.modes import why_not_connectable
 from keystow.records.connection import integration_partition
@@ -89,6 +89,7 @@ def create(ctx: Context, environment: str, body: CreateIntegration) -> Integrati
     made, secrets = _with_custom(made, secrets, {**secrets.custom.reveal(), **custom})
     if _has_secrets(secrets):
         made = made.with_secrets(ctx.vault, secrets)
+    made = _with_fixed(ctx, made, provider, body)
     writes: list[Operation] = [
         Put(claim, {"integration": made.id}, NEW),
         Put(made.key, made.as_item(), NEW),
@@ -241,6 +242,10 @@ def public(
     preconfigured = [name for name in integration.custom_names if name in fields]
     if preconfigured:
         shown["preconfigured_credentials"] = preconfigured
+    if provider is not None:
+        settled = [name for name in integration.fixed_names if fixed.is_input(provider, name)]
+        if settled:
+            shown["preconfigured_connection_config"] = settled
     if environment is not None:
         uses = provider is not None and callbacks.is_used(provider)
         shown["own_callback"] = bool(provider and callbacks.is_own(integration, provider))
@@ -288,6 +293,7 @@ def _changed(ctx: Context, stored: Integration, body: UpdateIntegration) -> Inte
         held = secrets.custom.reveal()
         custom = merged_custom(provider, held, body.integration_config, body.custom)
         changed, secrets = _with_custom(changed, secrets, custom)
+        changed = _with_fixed(ctx, changed, provider, body)
     return changed.with_secrets(ctx.vault, secrets)
 
 
@@ -350,6 +356,20 @@ def _with_custom(
     # The label of an input is no secret, and lists show it: it need not be opened for them.
     label = custom.get("keyLabel") or None
     return replace(integration, key_label=label), replace(secrets, custom=Secret(custom))
+
+
+def _with_fixed(
+    ctx: Context,
+    integration: Integration,
+    provider: Provider,
+    body: CreateIntegration | UpdateIntegration,
+) -> Integration:
+    given = {"integration_config": body.integration_config, "custom": body.custom}
+    named = [name for values in given.values() for name in values or {}]
+    if not any(fixed.is_input(provider, name) for name in named):
+        return integration
+    held = integration.fixed_inputs(ctx.vault).reveal()
+    return integration.with_fixed(ctx.vault, Secret(fixed.changed(provider, held, given)))
 
 
 def _has_secrets(secrets: AppSecrets) -> bool:

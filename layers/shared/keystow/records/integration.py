@@ -20,6 +20,8 @@ class Integration(Value):
 
     ``scopes`` are separated by commas. ``custom_names`` are the names of the sealed ``custom``
     values. ``own_callback`` asks for a redirect URI of its own (:mod:`keystow.registry.callbacks`).
+    values. ``fixed_names`` are the inputs of every connection that are fixed, ``fixed`` holds their
+    values: sealed apart, since whoever makes a connection needs them and not the client's secret.
     ``revision`` rises with every change.
     """
 
@@ -38,6 +40,8 @@ class Integration(Value):
     own_callback: bool = False
     custom_names: tuple[str, ...] = ()
     envelope: Envelope | None = None
+    fixed_names: tuple[str, ...] = ()
+    fixed: Envelope | None = None
     revision: int = 1
 
     @property
@@ -64,12 +68,15 @@ class Integration(Value):
             item["own_callback"] = True
         if self.envelope is not None:
             item["sealed"] = self.envelope.as_item()
+        if self.fixed is not None:
+            item["fixed"] = self.fixed.as_item()
+            item["fixed_names"] = list(self.fixed_names)
         return item
 
     @classmethod
     def from_item(cls, item: Item) -> Integration:
         """Return the integration of an item."""
-        sealed = item.get("sealed")
+        sealed, fixed = item.get("sealed"), item.get("fixed")
         return cls(
             environment=item["pk"],
             id=item["sk"].partition("#")[2],
@@ -86,6 +93,8 @@ class Integration(Value):
             own_callback=item.get("own_callback", False),
             custom_names=tuple(item.get("custom_names") or ()),
             envelope=Envelope.from_item(sealed) if sealed else None,
+            fixed_names=tuple(item.get("fixed_names") or ()),
+            fixed=Envelope.from_item(fixed) if fixed else None,
             revision=item["revision"],
         )
 
@@ -102,6 +111,23 @@ class Integration(Value):
             webhook_secret=Secret(found.get("webhook_secret")),
             custom=Secret(found.get("custom") or {}),
         )
+
+    def fixed_inputs(self, vault: Vault) -> Secret[dict[str, str]]:
+        """Return the fixed inputs of every connection. Raises VaultError, VaultUnavailable."""
+        if self.fixed is None:
+            return Secret({})
+        binding = ("integration-inputs", self.id)
+        return Secret(json.loads(vault.open(Purpose.INPUT, self.environment, binding, self.fixed)))
+
+    def with_fixed(self, vault: Vault, inputs: Secret[dict[str, str]]) -> Integration:
+        """Return a copy that fixes these inputs and no others. Raises VaultUnavailable."""
+        values = inputs.reveal()
+        if not values:
+            return replace(self, fixed=None, fixed_names=())
+        binding = ("integration-inputs", self.id)
+        text = json.dumps(values).encode()
+        sealed = vault.seal(Purpose.INPUT, self.environment, binding, text)
+        return replace(self, fixed=sealed, fixed_names=tuple(sorted(values)))
 
     def with_secrets(self, vault: Vault, secrets: AppSecrets) -> Integration:
         """Return a copy that holds other secrets."""

@@ -20,6 +20,8 @@ from keystow.sessions.tokens import LIFE_SECONDS, item_of, new_token
 from keystow.store import Put, gates, tables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keystow.context import Context
     from keystow.records.integration import Integration
     from keystow.secret import Secret
@@ -195,10 +197,12 @@ def _defaults(
     """Return the defaults as stored, and the webhook URL of the older form (contract 3.1).
 
     Raises:
-        ApiError: 400 ``invalid_body`` for a webhook URL that may not be called.
+        ApiError: 400 ``invalid_body`` for a webhook URL that may not be called, and for an input
+            that the integration fixes.
     """
     found: dict[str, dict[str, Any]] = {}
     webhook: str | None = None
+    issues: list[Issue] = []
     for key, value in given.items():
         entry = value.model_dump(exclude_none=True)
         config = entry.get("connection_config") or {}
@@ -210,8 +214,23 @@ def _defaults(
         )
         webhook = webhook or old
         secret = _secret_inputs(ctx, environment, key) if config else ()
+        issues += _settled_already(ctx, environment, key, config)
         found[key] = {**entry, **({"secret_inputs": sorted(secret)} if secret else {})}
+    _refuse(issues)
     return found, webhook
+
+
+def _settled_already(
+    ctx: Context, environment: str, unique_key: str, config: Mapping[str, Any]
+) -> list[Issue]:
+    """Return an issue for each input that the integration fixes: a session's would not be used."""
+    integration = integrations.by_unique_key(ctx, environment, unique_key, fresh=bool(config))
+    place = ("integrations_config_defaults", unique_key, "connection_config")
+    return [
+        Issue("custom", "the integration fixes this input", (*place, name))
+        for name in config
+        if integration is not None and name in integration.fixed_names
+    ]
 
 
 def describe(ctx: Context, session: ConnectSession) -> dict[str, Any]:

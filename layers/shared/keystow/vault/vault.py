@@ -46,6 +46,7 @@ class Purpose(StrEnum):
     SESSION = "session"
     SIGNING = "signing"
     WEBHOOK = "webhook"
+    INPUT = "input"
 
 
 class VaultError(Exception):
