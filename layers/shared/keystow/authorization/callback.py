@@ -18,6 +18,7 @@ from keystow.authorization import unasked
 from keystow.authorization.answer import READ, names_of
 from keystow.authorization.failure import AuthorizationFailed
 from keystow.authorization.follow_up import post_connection, with_learnt
+from keystow.authorization.refused import storing
 from keystow.catalog.interpolate import metadata_from
 from keystow.connections import pending
 from keystow.connections.importing import environment_of
@@ -25,7 +26,6 @@ from keystow.connections.save import KEEP, Draft, Replaces, failed_event
 from keystow.errors import ApiError
 from keystow.log import logger
 from keystow.modes.oauth2 import client_of, credentials_of, remarks, with_end
-from keystow.modes.revocation import revoke
 from keystow.oauth import issuer
 from keystow.oauth import state as states
 from keystow.oauth.errors import TokenError
@@ -179,12 +179,17 @@ def _conclude(ctx: Context, attempt: Attempt, answer: Answer, place: str | None)
     secrets = attempt.secrets(ctx.vault)
     _claim(ctx, attempt)
     _require_session(ctx, attempt)
-    with quotas.connection(ctx, attempt.session, new=attempt.identity is None):
-        return _connect(ctx, attempt, secrets, answer, place)
+    with quotas.connection(ctx, attempt.session, new=attempt.identity is None) as unit:
+        return _connect(ctx, attempt, secrets, answer, place, unit)
 
 
 def _connect(
-    ctx: Context, attempt: Attempt, secrets: AttemptSecrets, answer: Answer, place: str | None
+    ctx: Context,
+    attempt: Attempt,
+    secrets: AttemptSecrets,
+    answer: Answer,
+    place: str | None,
+    unit: quotas.Unit,
 ) -> str:
     integration = integrations.by_id(ctx, attempt.environment, attempt.integration)
     provider = providers.find(ctx, attempt.environment, attempt.provider)
@@ -219,31 +224,29 @@ def _connect(
         Sealed(credentials, Secret(config)),
         until=ctx.clock.now() + FOLLOW_UP_SECONDS,
     )
-    try:
+    sealed = Sealed(credentials, Secret(config))
+    with storing(ctx, unit, integration, provider, attempt.connection_id, sealed):
         _require_session(ctx, attempt)
-    except AuthorizationFailed:
-        revoke(ctx, provider, integration, Sealed(credentials, Secret(config)))
-        raise
-    message = pending.store(
-        ctx,
-        Draft(
-            environment=environment_of(ctx, attempt.environment),
-            integration=integration,
-            provider=provider,
-            connection_id=attempt.connection_id,
-            sealed=Sealed(credentials, Secret(config)),
-            metadata=KEEP,
-            tags=attempt.session.tags,
-            end_user=attempt.session.end_user,
-            webhook_url_override=attempt.session.webhook_url_override,
-            by_session=True,
-            replaces=attempt.identity or Replaces.NOTHING,
-            operation=attempt.operation_id,
-        ),
-        waits=attempt.session.confirm,
-        given=secrets.connection_config.reveal(),
-        details={"granted": _granted(attempt, tokens)},
-    )
+        message = pending.store(
+            ctx,
+            Draft(
+                environment=environment_of(ctx, attempt.environment),
+                integration=integration,
+                provider=provider,
+                connection_id=attempt.connection_id,
+                sealed=sealed,
+                metadata=KEEP,
+                tags=attempt.session.tags,
+                end_user=attempt.session.end_user,
+                webhook_url_override=attempt.session.webhook_url_override,
+                by_session=True,
+                replaces=attempt.identity or Replaces.NOTHING,
+                operation=attempt.operation_id,
+            ),
+            waits=attempt.session.confirm,
+            given=secrets.connection_config.reveal(),
+            details={"granted": _granted(attempt, tokens)},
+        )
     _remember(ctx, attempt, Ended(pending=attempt.session.confirm))
     activity.finish(
         ctx,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keystow.activity import log as activity
 from keystow.authorization.follow_up import post_connection, with_learnt
+from keystow.authorization.refused import storing
 from keystow.authorization.scope import (
     Scope,
     check_inputs,
@@ -104,15 +105,22 @@ def submit(
     check_inputs(scope, config)
     quotas.attempt(ctx, session)
     exchange = nullcontext() if mode == "NONE" else quotas.verification(ctx, session)
-    with quotas.connection(ctx, session, new=scope.identity is None), exchange:
-        _connect(ctx, scope, mode, Sealed(credentials, Secret(config)), started)
+    with quotas.connection(ctx, session, new=scope.identity is None) as unit, exchange:
+        _connect(ctx, scope, mode, Sealed(credentials, Secret(config)), started, unit)
     waiting = {"isPending": True} if session.confirm else {}
     if mode == "OAUTH2_CC":
         return {"providerConfigKey": unique_key, "connectionId": scope.connection_id, **waiting}
     return {"connectionId": scope.connection_id, "providerConfigKey": unique_key, **waiting}
 
 
-def _connect(ctx: Context, scope: Scope, mode: AuthMode, typed: Sealed, started: float) -> None:
+def _connect(
+    ctx: Context,
+    scope: Scope,
+    mode: AuthMode,
+    typed: Sealed,
+    started: float,
+    unit: quotas.Unit,
+) -> None:
     session, integration, provider = scope.session, scope.integration, scope.provider
     log = activity.begin(
         ctx,
@@ -138,27 +146,29 @@ def _connect(ctx: Context, scope: Scope, mode: AuthMode, typed: Sealed, started:
         sealed,
         until=started + FOLLOW_UP_UNTIL_SECONDS,
     )
-    message = pending.store(
-        ctx,
-        Draft(
-            environment=scope.environment,
-            integration=integration,
-            provider=provider,
-            connection_id=scope.connection_id,
-            sealed=Sealed(sealed.credentials, Secret(learnt)),
-            metadata={} if scope.identity is None else KEEP,
-            tags=session.tags,
-            end_user=session.end_user,
-            webhook_url_override=session.webhook_url_override,
-            fetched=mode != "NONE",
-            by_session=True,
-            replaces=scope.identity or Replaces.NOTHING,
-            operation=session.operation_id,
-        ),
-        waits=session.confirm,
-        given=typed.connection_config.reveal(),
-        details={"auth": AUTH_TYPES[mode]},
-    )
+    sealed = Sealed(sealed.credentials, Secret(learnt))
+    with storing(ctx, unit, integration, provider, scope.connection_id, sealed):
+        message = pending.store(
+            ctx,
+            Draft(
+                environment=scope.environment,
+                integration=integration,
+                provider=provider,
+                connection_id=scope.connection_id,
+                sealed=sealed,
+                metadata={} if scope.identity is None else KEEP,
+                tags=session.tags,
+                end_user=session.end_user,
+                webhook_url_override=session.webhook_url_override,
+                fetched=mode != "NONE",
+                by_session=True,
+                replaces=scope.identity or Replaces.NOTHING,
+                operation=session.operation_id,
+            ),
+            waits=session.confirm,
+            given=typed.connection_config.reveal(),
+            details={"auth": AUTH_TYPES[mode]},
+        )
     activity.finish(ctx, session.environment, log, "success", message)
     outcomes.succeeded(
         ctx, session, integration.unique_key, scope.connection_id, pending=session.confirm

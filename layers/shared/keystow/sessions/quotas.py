@@ -68,6 +68,17 @@ class _Taken(Value):
     until: int
 
 
+class Unit:
+    """What was counted for a connection under way."""
+
+    def __init__(self) -> None:
+        self.kept = False
+
+    def keep(self) -> None:
+        """Let it count from here on, whatever happens then."""
+        self.kept = True
+
+
 def attempt(ctx: Context, session: ConnectSession) -> None:
     """Count an attempt to connect.
 
@@ -80,8 +91,10 @@ def attempt(ctx: Context, session: ConnectSession) -> None:
 
 
 @contextmanager
-def connection(ctx: Context, session: ConnectSession, *, new: bool) -> Iterator[None]:
+def connection(ctx: Context, session: ConnectSession, *, new: bool) -> Iterator[Unit]:
     """Count the connection that is made inside; when making it fails, it does not count.
+
+    What was stored counts, though something went wrong after it: inside, the unit is kept then.
 
     Args:
         ctx: store, clock and settings.
@@ -93,14 +106,15 @@ def connection(ctx: Context, session: ConnectSession, *, new: bool) -> Iterator[
         ApiError: 429 ``too_many_request``; 409 ``connect_session_used``.
     """
     taken: list[_Taken] = []
+    unit = Unit()
     if session.single_use:
         taken.append(_take_single(ctx, session))
     try:
         if new:
             taken += _take(ctx, session, "connections")
-        yield
+        yield unit
     except BaseException:
-        for each in taken:
+        for each in () if unit.kept else taken:
             _give_back(ctx, each)
         raise
 
