@@ -100,3 +100,25 @@ def test_no_message_names_a_class_of_ours() -> None:
             definition({**ENTRY, **body})
         for issue in issues_of(failed.value, found=body):
             assert issue.message == "Input should be an object"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("", "Must have at least 1 character"), ("k" * 4_097, "Must have at most 4096 characters")],
+)
+def test_a_text_of_the_wrong_length_is_told_in_plain_words(key: str, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        ApiKeyBody.model_validate({"apiKey": key})
+    (issue,) = issues_of(error.value, found={"apiKey": key})
+    assert (issue.path, issue.message) == (("apiKey",), message)
+
+
+def test_a_definition_has_a_bounded_number_of_inputs() -> None:
+    laborious = "^(" + "|".join(f"{c}[a-z]{{1,240}}" for c in "abcdefgh") + ")$"
+    fields = {f"f{n}": {"pattern": laborious} for n in range(50)}
+    body = {**ENTRY, "connection_config": {**fields, "one-more": {}}}
+    with pytest.raises(ValidationError, match="at most 50 inputs") as error:
+        definition(body)
+    assert [each.path for each in issues_of(error.value, found=body)] == [("connection_config",)]
+    with pytest.raises(ValidationError, match="together"):
+        definition({**ENTRY, "connection_config": {k: dict(v) for k, v in fields.items()}})

@@ -18,6 +18,8 @@ from keystow.errors import ApiError, Issue
 from keystow.text import trimmed
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from keystow.http.messages import Request
 
 M = TypeVar("M", bound=BaseModel)
@@ -138,7 +140,7 @@ def issues_of(error: ValidationError, prefix: tuple[str, ...] = (), *, found: An
             expected = finding.get("ctx", {}).get("expected_tags", "a type")
             issues.append(Issue("invalid_union", f"expected {expected}", path))
             continue
-        issues.append(Issue(_code_of(kind), _message(kind, finding["msg"]), path))
+        issues.append(Issue(_code_of(kind), _message(finding), path))
     issues += [
         Issue("unrecognized_keys", f"unknown keys: {', '.join(names)[:200]}", path)
         for path, names in unknown.items()
@@ -168,11 +170,18 @@ def _path(loc: tuple[int | str, ...], found: Any, kind: str) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _message(kind: str, text: str) -> str:
-    """Return pydantic's sentence without names of our classes."""
+def _message(finding: ErrorDetails) -> str:
+    """Return pydantic's sentence without names of our classes, and without its inner steps."""
+    kind, context = finding["type"], finding.get("ctx", {})
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         return "Input should be an object"
-    return text.removeprefix("Value error, ")
+    # Of a text that was cut first, pydantic says "items" and "after validation".
+    if context.get("field_type") == "Value" and kind == "too_long":
+        return f"Must have at most {context['max_length']} characters"
+    if context.get("field_type") == "Value" and kind == "too_short":
+        least = context["min_length"]
+        return f"Must have at least {least} character{'' if least == 1 else 's'}"
+    return finding["msg"].removeprefix("Value error, ")
 
 
 def _is_missed(step: str, kind: str) -> bool:

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from keystow.catalog import loader
-from keystow.catalog.inputs import cleaned, cleaned_config, fields_as_used, fits
+from keystow.catalog.inputs import (
+    cleaned,
+    cleaned_config,
+    cleaned_credentials,
+    fields_as_used,
+    fits,
+)
 from keystow.catalog.interpolate import metadata_from
 from keystow.text import trimmed
 
@@ -134,3 +140,35 @@ def test_what_a_provider_tells_is_cleaned_too():
 def test_space_of_any_length_is_cut_at_once():
     assert trimmed(" \u200b" * 500_000 + "a" + "\u200b " * 500_000) == "a"
     assert cleaned({"format": "hostname"}, " \u200b" * 500_000 + "A.example") == "a.example"
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    ["acme", "https://acme.example.com/home?x=1", "ACME.example.com", "//acme.example.com"],
+)
+def test_a_bare_scheme_as_prefix_does_not_hide_the_domain_behind_the_field(pasted):
+    definition = {
+        "token_url": "https://${connectionConfig.sub}.example.com/token",
+        "connection_config": {"sub": {"prefix": "https://", "pattern": "^[a-z]+$"}},
+    }
+    field = fields_as_used(definition)["sub"]
+    assert field["suffix"] == ".example.com", "the form shows it too"
+    assert cleaned(field, pasted) == "acme"
+
+
+def test_typed_credentials_are_cleaned_but_for_secrets_and_passwords():
+    definition = {
+        "credentials": {
+            "username": {"suffix": ".example.com"},
+            "apiKey": {"secret": True, "prefix": "https://"},
+            "password": {"suffix": ".example.com"},
+        }
+    }
+    typed = {
+        "type": "BASIC",
+        "username": "https://Ada.example.com/me",
+        "apiKey": "https://key",
+        "password": " x.example.com ",
+        "more": " y ",
+    }
+    assert cleaned_credentials(definition, typed) == {**typed, "username": "ada"}

@@ -221,3 +221,25 @@ def test_whatever_is_taken_ends_in_a_browser_too():
         taken.append(pattern)
     attacks = ["a" * 2_000 + "!", "ab" * 1_000 + "!", "ba" * 1_000 + "!", "b" * 2_000 + "!"]
     assert len(in_javascript(list(itertools.product(taken, attacks)))) == len(taken) * 4
+
+
+def test_the_patterns_of_a_definition_are_proven_with_one_effort():
+    laborious = r"^(" + "|".join(f"{c}[a-z]{{1,60}}" for c in "abcdefgh") + ")$"
+    patterns.check(laborious)
+    alone = patterns.Effort()
+    patterns.check(laborious, alone)
+    effort = patterns.Effort(steps=3 * (patterns.MAX_EFFORT - alone.left) + 10)
+    for _ in range(3):
+        patterns.check(laborious, effort)
+    with pytest.raises(PatternError, match="together"):
+        patterns.check(laborious, effort)
+
+
+def test_no_built_in_entry_comes_near_the_effort_there_is():
+    for id_ in loader.built_in_ids():
+        effort = patterns.Effort()
+        definition = loader.built_in(id_).definition
+        for field in definition.get("connection_config", {}).values():
+            if "pattern" in field:
+                patterns.check(field["pattern"], effort)
+        assert effort.left > patterns.MAX_EFFORT * 0.9, id_

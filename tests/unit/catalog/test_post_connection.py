@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -125,6 +126,15 @@ def test_a_named_site_is_never_replaced_by_another():
     assert outcome.updates == {}
     assert "not among" in outcome.error
     assert len(fetch.requests) == 1
+
+
+@pytest.mark.parametrize("id_", ["${accessToken}", "${connectionConfig.subdomain}", "a/../b?x=1"])
+def test_the_id_of_a_site_is_a_value_and_never_a_template(id_):
+    sites = [{"id": id_, "url": "https://one.atlassian.net"}]
+    answers = {SITES: (200, sites), myself(quote(id_, safe="")): (200, {"accountId": "me"})}
+    outcome, _ = run("jira", answers, {"subdomain": "one"})
+    assert outcome.error is None
+    assert (outcome.updates["cloudId"], outcome.updates["accountId"]) == (id_, "me")
 
 
 def test_a_site_whose_account_is_hidden_is_still_a_site():

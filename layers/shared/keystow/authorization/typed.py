@@ -16,6 +16,7 @@ from keystow.authorization.scope import (
     open_scope,
     refuse_connection_id,
 )
+from keystow.catalog.inputs import cleaned_credentials
 from keystow.catalog.interpolate import metadata_from
 from keystow.connections import pending
 from keystow.connections.save import KEEP, Draft, Replaces
@@ -104,6 +105,7 @@ def submit(
     config = connection_config(ctx, query, scope)
     check_inputs(scope, config)
     quotas.attempt(ctx, session)
+    credentials = Secret(cleaned_credentials(provider.definition, credentials.reveal()))
     exchange = nullcontext() if mode == "NONE" else quotas.verification(ctx, session)
     with quotas.connection(ctx, session, new=scope.identity is None) as unit, exchange:
         _connect(ctx, scope, mode, Sealed(credentials, Secret(config)), started, unit)

@@ -53,6 +53,22 @@ def cleaned_config(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
     }
 
 
+def cleaned_credentials(
+    definition: Mapping[str, Any], credentials: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return typed credentials with what is not secret of them cleaned; a password never is."""
+    fields = definition.get("credentials") or {}
+    return {
+        name: cleaned(field, value)
+        if name != "password"
+        and isinstance(value, str)
+        and (field := fields.get(name))
+        and not field.get("secret")
+        else value
+        for name, value in credentials.items()
+    }
+
+
 def cleaned(field: Mapping[str, Any], value: str) -> str:
     """Return what a field wants of a value; of one that it cannot use, the value without space.
 
@@ -72,15 +88,20 @@ def cleaned(field: Mapping[str, Any], value: str) -> str:
 def fields_as_used(definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the inputs of ``connection_config``, with what they lack read off the URLs.
 
-    A field that says neither `prefix`, `suffix` nor `format` wants what its place in a URL takes.
+    A field that says neither `prefix`, `suffix` nor `format` wants what its place in a URL takes;
+    one that says only `https://` takes the domain that follows its place as suffix.
     One that stands for a whole origin is marked `origin`: it takes no path.
     """
     places = _places(definition)
     fields: dict[str, dict[str, Any]] = {}
     for name, field in definition.get("connection_config", {}).items():
         place = places.get(name, {})
-        told = any(field.get(key) for key in ("prefix", "suffix", "format", "enum"))
-        own = {key: value for key, value in place.items() if key == "origin" or not told}
+        told = any(field.get(key) for key in ("suffix", "format", "enum"))
+        prefix = field.get("prefix")
+        taken = {"origin"} if told else {"origin", "suffix", "format"}
+        if prefix:
+            taken -= {"format"} if _PLAIN_SCHEME.fullmatch(prefix) else {"format", "suffix"}
+        own = {key: value for key, value in place.items() if key in taken}
         fields[name] = {**own, **field}
     return fields
 

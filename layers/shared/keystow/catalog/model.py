@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -17,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from keystow.catalog import honoured, hosts, loader, rules
+from keystow.catalog import honoured, hosts, loader, patterns, rules
 from keystow.catalog.field_types import (
     AuthMode,
     BodyFormat,
@@ -82,7 +83,7 @@ class InputField(Strict):
         return self
 
 
-Fields = dict[FieldName, InputField]
+Fields = Annotated[dict[FieldName, InputField], BeforeValidator(rules.check_inputs)]
 
 
 class RetryInBody(Strict):
@@ -417,7 +418,11 @@ def validate_definition(
     Raises:
         pydantic.ValidationError: the definition is not acceptable; its errors name the fields.
     """
-    context = {"builtin": builtin, "allow_http_loopback": allow_http_loopback}
+    context = {
+        "builtin": builtin,
+        "allow_http_loopback": allow_http_loopback,
+        "effort": patterns.Effort(),
+    }
     prepared = _Envelope.model_validate({"id": id, "body": body}, context=context).body
     definition = ProviderDefinition.model_validate(prepared, context=context)
     return definition.model_dump(exclude_unset=True, exclude_none=True)

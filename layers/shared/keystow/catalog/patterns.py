@@ -40,22 +40,44 @@ MAX_POSITIONS: Final = 2_000
 MAX_WAYS: Final = 128
 MAX_WAYS_UNANCHORED: Final = 16
 _MAX_STEPS: Final = 300_000
+# All patterns of a definition together: about two seconds.
+MAX_EFFORT: Final = 500_000
 _MAX_EDGES: Final = 50_000
 _CAP: Final = 1_000_000
 
 
-def check(pattern: str) -> None:
+class Effort:
+    """What may be spent on the patterns of one definition together."""
+
+    def __init__(self, steps: int = MAX_EFFORT) -> None:
+        self.left = steps
+
+    def spend(self, steps: int) -> None:
+        """Take steps off. Raises PatternError when there are none left."""
+        self.left -= steps
+        if self.left <= 0:
+            raise PatternError("takes too long to check, together with the others: make it plainer")
+
+
+def check(pattern: str, effort: Effort | None = None) -> None:
     """Refuse a pattern that is not understood, or that some engine could be kept busy with.
+
+    Args:
+        pattern: a regular expression.
+        effort: shared with other patterns; what is spent on this one is taken off.
 
     Raises:
         PatternError: says what is wrong.
     """
+    effort = Effort() if effort is None else effort
+    effort.spend(1)  # nothing is begun when there is nothing left
     branches = parse(pattern)
     anchored = all(branch.starts for branch in branches)
     automaton = Automaton.of(Choice(tuple(branch.node for branch in branches)))
-    if not anchored and not automaton.has_few_ways(MAX_WAYS_UNANCHORED):
+    effort.spend(automaton.built + automaton.edges)
+    if not anchored and not automaton.has_few_ways(MAX_WAYS_UNANCHORED, effort):
         raise PatternError("can be matched in too many ways: begin it with ^ and make it plainer")
-    if not automaton.has_few_ways(MAX_WAYS):
+    if not automaton.has_few_ways(MAX_WAYS, effort):
         raise PatternError("can be matched in too many ways, which could take for ever")
 
 
@@ -196,7 +218,7 @@ class Automaton:
                 return False
         return not live.isdisjoint(last)
 
-    def has_few_ways(self, most: int) -> bool:
+    def has_few_ways(self, most: int, effort: Effort) -> bool:
         """Return whether no input can be in the middle of a match in more than ``most`` ways.
 
         Ways that come to nothing at the next character count too: an engine tries them.
@@ -209,6 +231,7 @@ class Automaton:
             onward, ended = todo.pop()
             if sum(onward.values()) + ended > most:
                 return False
+            effort.spend(len(samples) * (len(onward) + 1))
             for unit in samples:
                 steps += len(onward) + 1
                 if steps > _MAX_STEPS:

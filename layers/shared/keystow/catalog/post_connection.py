@@ -178,9 +178,8 @@ def _split(url: str) -> tuple[str, str]:
 
 
 def _fetch_for(caller: Caller, fetch: Send) -> Fetch:
-    def call(method: str, url: str, headers: Mapping[str, str], body: Any) -> tuple[int, Any]:
-        parts = {"method": method, "url": url, "headers": dict(headers), "body": body}
-        return fetch(_request(parts, caller))
+    def call(method: str, url: str, more: Mapping[str, Any]) -> tuple[int, Any]:
+        return fetch(_request({"method": method, "url": url}, _with_config(caller, more)))
 
     return call
 

@@ -12,6 +12,7 @@ from keystow.catalog.interpolate import own_query_names, placeholders
 if TYPE_CHECKING:
     from pydantic import ValidationInfo
 
+MAX_INPUTS: Final = 50
 MAX_BYTES: Final = 100_000  # a definition is one item of the store, which ends at 400 KB
 _MAX_DEPTH = 10
 _LARGEST = 2**53
@@ -111,10 +112,17 @@ def check_link(url: str) -> str:
     return url
 
 
-def check_pattern(pattern: str) -> str:
+def check_pattern(pattern: str, info: "ValidationInfo") -> str:
     """A regular expression that is run on what people type; none that could take for ever."""
-    patterns.check(pattern)
+    patterns.check(pattern, (info.context or {}).get("effort"))
     return pattern
+
+
+def check_inputs(fields: Any) -> Any:
+    """A group of a form has a bounded number of inputs; counted before any of them is looked at."""
+    if isinstance(fields, Mapping) and len(fields) > MAX_INPUTS:
+        raise ValueError(f"at most {MAX_INPUTS} inputs")
+    return fields
 
 
 def check_header(value: str) -> str:

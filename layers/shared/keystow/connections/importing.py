@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from keystow.catalog.inputs import cleaned_config
+from keystow.catalog.inputs import cleaned_config, cleaned_credentials
 from keystow.catalog.loader import unfit_inputs
 from keystow.clock import iso
 from keystow.connections import views
@@ -38,6 +38,8 @@ TAKES: Final = {
     "TBA": {"TBA"},
     "NONE": {"NONE"},
 }
+# What else people would type into a form.
+_TYPED: Final = frozenset({"API_KEY", "BASIC", "OAUTH2_CC"})
 
 
 def import_connection(
@@ -73,20 +75,7 @@ def import_connection(
         raise ApiError("invalid_body", f"Provider {provider.auth_mode} does not take {kind}")
     check_webhook_url(body.webhook_url_override, loopback_allowed=ctx.settings.loopback_allowed)
 
-    config: dict[str, Any] = {}
-    if body.connection_config is not None:
-        config = body.connection_config.model_dump(exclude_unset=True)
-        config.pop("webhook_url", None)
-        config = cleaned_config(provider.definition, config)
-    config = _with_fixed(ctx, integration, provider, config)
-    unfit = unfit_inputs(provider, config)
-    if unfit:
-        # They may stand in the host that the app's secret is sent to.
-        issues = [
-            Issue("invalid_format", "does not have the form it should", ("connection_config", name))
-            for name in unfit
-        ]
-        raise ApiError("invalid_body", issues=issues)
+    config = _config(ctx, integration, provider, body)
     own = body.credentials.model_dump(exclude_none=True)
     has_client = {"client_id", "client_secret"} <= own.get("config_override", {}).keys()
     if provider.client_per_connection and "refresh_token" in own and not has_client:
@@ -95,9 +84,10 @@ def import_connection(
         )
     if kind == "TBA" and not config.get("accountId"):
         raise ApiError("invalid_body", "connection_config.accountId is required for TBA")
-    sealed = Sealed(Secret(_credentials(ctx, body, raw, endless=endless)), Secret(config)).within(
-        LARGEST_SEALED
-    )
+    credentials = _credentials(ctx, body, raw, endless=endless)
+    if kind in _TYPED:
+        credentials = cleaned_credentials(provider.definition, credentials)
+    sealed = Sealed(Secret(credentials), Secret(config)).within(LARGEST_SEALED)
     if not untested:
         verify(ctx, provider, sealed)
     end_user = end_user_of(body.end_user)
@@ -121,6 +111,27 @@ def import_connection(
         ),
     )
     return _shown(saved, integration.unique_key, sealed)
+
+
+def _config(
+    ctx: Context, integration: Integration, provider: Provider, body: ImportBody
+) -> dict[str, Any]:
+    """Return the connection config of a body. Raises 400 ``invalid_body``."""
+    config: dict[str, Any] = {}
+    if body.connection_config is not None:
+        config = body.connection_config.model_dump(exclude_unset=True)
+        config.pop("webhook_url", None)
+        config = cleaned_config(provider.definition, config)
+    config = _with_fixed(ctx, integration, provider, config)
+    unfit = unfit_inputs(provider, config)
+    if unfit:
+        # They may stand in the host that the app's secret is sent to.
+        issues = [
+            Issue("invalid_format", "does not have the form it should", ("connection_config", name))
+            for name in unfit
+        ]
+        raise ApiError("invalid_body", issues=issues)
+    return config
 
 
 def _with_fixed(

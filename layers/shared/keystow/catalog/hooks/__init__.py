@@ -2,16 +2,15 @@
 
 An entry names one in `post_connection.hook` and hands it `post_connection.options`. A hook knows
 no provider by name. It calls through `fetch`, which sends the connection's credentials, and
-returns what to write into the connection's config; it may raise `HookError`.
+returns what to write into the connection's config; it may raise `HookError`. What was learnt goes
+into a URL as a value, never as a part of a template: it may look like a placeholder.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from keystow.catalog.interpolate import interpolate_object_values
-
-# (method, URL or path, extra headers, JSON body or None) -> (status, decoded answer or None)
-Fetch = Callable[[str, str, Mapping[str, str], Any], tuple[int, Any]]
+# (method, template of a URL or path, further config values) -> (status, decoded answer or None)
+Fetch = Callable[[str, str, Mapping[str, Any]], tuple[int, Any]]
 Hook = Callable[[Fetch, Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 _OK = range(200, 300)
@@ -38,7 +37,7 @@ def choose_site(
     Raises:
         HookError: the list can't be read, is empty, or lacks the named site.
     """
-    status, sites = fetch("GET", str(options["sites_path"]), {}, None)
+    status, sites = fetch("GET", str(options["sites_path"]), {})
     if status not in _OK or not isinstance(sites, list):
         raise HookError(f"the list of sites was answered with status {status}")
     suffix = str(options["suffix"]).lower()
@@ -51,8 +50,7 @@ def choose_site(
         raise HookError("the token opens no site" if not usable else "the site is not among them")
     updates = {name: chosen.get(key) for key, name in options["sets"].items() if chosen.get(key)}
     for path in options.get("account_paths", ()):
-        filled = interpolate_object_values({"path": path}, {**config, **updates})["path"]
-        status, account = fetch("GET", filled, {}, None)
+        status, account = fetch("GET", str(path), updates)
         found = account.get(options["account_field"]) if isinstance(account, Mapping) else None
         if status in _OK and found:
             return {**updates, str(options["account_sets"]): found}
