@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keystow.connections import pending
 from keystow.environments import keys, removal, service
 from keystow.events import delivery, traces
+from keystow.refresh import sweep, worker
 from keystow.store import Put, StoreUnavailable, tables
 from tests.app import invoke
 from tests.integration.environments.erasing import Erasing
@@ -101,6 +103,40 @@ def test_deleting_an_environment_erases_all_end_users(way: str) -> None:
     world = World()
     world.connected(way)
     assert world.shred()
+    assert world.told_of_ada() == []
+
+
+@pytest.mark.parametrize(
+    "end", ["taken back", "expired", "confirmed", "integration", "environment"]
+)
+def test_a_connection_that_waited_leaves_nothing_of_its_end_user_however_it_ended(end: str) -> None:
+    world = World()
+    browser = world.popup.browser()
+    token = world.popup.session(end_user=ADA, organization=ORGANIZATION, confirm=True)
+    state = world.popup.begun(browser, token)["state"]
+    assert world.popup.back(browser, state).status == 200
+    (waiting,) = (
+        row for row in world.rows(tables.CONNECTIONS) if row["sk"] == tables.CONNECTION_PENDING
+    )
+    connection_id = tables.split_connection_pk(waiting["pk"])[2]
+    assert ("events", "ada@example.com") in world.told_of_ada()
+
+    if end == "integration":
+        assert world.app.delete("/integrations/rot").status == 200
+    elif end == "environment":
+        assert world.shred()
+    elif end != "expired":
+        if end == "confirmed":
+            path = f"/connections/{connection_id}/confirm?provider_config_key=rot"
+            assert world.app.post(path).status == 200
+        assert world.app.delete(world.path(connection_id, "popup")).status == 200
+    if end in {"expired", "integration", "environment"}:  # then its time ends it
+        world.ctx.clock.advance(16 * 60)
+        sweep.sweep(world.ctx)
+        messages = enumerate(world.ctx.queues.take_refreshes())
+        bodies = [(str(number), json.dumps(body)) for number, (body, _) in messages]
+        assert worker.handle(world.ctx, bodies, expire=pending.expire) == []
+
     assert world.told_of_ada() == []
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.records.integration import Integration
     from keystow.store import Item
+    from keystow.store import Operation as Write
 
 Operation: TypeAlias = Literal["creation", "override"]
 
@@ -143,10 +144,14 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
         "draft": _as_text(draft),
     }
     free = Any_((NEW, AtMost("until", now)))
+    writes: list[Write] = [Put(place, item, free), *(planned.writes if planned else ())]
+    if draft.operation is not None:
+        mine = traces.pending(pending_id)
+        writes.append(traces.of_operation(place.pk, mine, draft.operation, ctx.clock.now()))
     try:
         gates.transact(
             ctx.store,
-            [Put(place, item, free), *(planned.writes if planned else ())],
+            writes,
             environment=draft.environment.id,
             integration=draft.integration.id,
             spread=draft.connection_id,
@@ -232,6 +237,7 @@ def expire(ctx: Context, pk: str, pending_id: str) -> None:
         return
     integration = integrations.by_id(ctx, environment, integration_id)
     if integration is None:  # with its integration, who to revoke it with is gone
+        traces.erase(ctx, pk, traces.pending(pending_id))
         ctx.store.delete(Key(tables.CONNECTIONS, pk, tables.CONNECTION_PENDING))
         return
     _end(ctx, integration, connection_id, item)
