@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystow.vault import Purpose
+from keystow.refresh import engine
+from keystow.vault import Purpose, VaultUnavailable
 from keystow.vault.kms import KmsError
 from tests.integration.connections.world import Refreshing
 
@@ -75,3 +76,23 @@ def test_without_a_data_key_for_the_answer_nothing_is_sent_and_no_lease_is_taken
     assert world.secret() == before, "no lease is left behind"
     monkeypatch.undo()
     assert world.token() == "at-1"
+
+
+def test_without_the_integrations_data_key_nothing_is_sent_and_no_lease_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Refreshing()
+    world.ctx.clock.advance(400)
+    real = world.ctx.kms.unwrap
+
+    def away(wrapped: Any, context: Any) -> Any:
+        if context["keystow:purpose"] == Purpose.INTEGRATION:
+            raise AWAY
+        return real(wrapped, context)
+
+    monkeypatch.setattr(world.ctx.kms, "unwrap", away)
+    before = world.secret()
+    with pytest.raises(VaultUnavailable):
+        engine.refresh(world.ctx, before)
+    assert world.secret() == before, "neither a lease nor a failure"
+    assert world.provider.requests == []

@@ -55,6 +55,8 @@ def test_client_credentials_use_one_method_only() -> None:
     assert for_client_credentials({}, CLIENT).body == IN_BODY
     raw = for_client_credentials({"token_request_auth_method": "basic"}, CLIENT)
     assert (basic(raw.headers), raw.body) == ("i d:s&e", {})
+    encoded = for_client_credentials({"authorization_method": "header"}, CLIENT)
+    assert (basic(encoded.headers), encoded.body) == ("i+d:s%26e", {})
     custom = for_client_credentials({"token_request_auth_method": "custom"}, CLIENT)
     assert (custom.headers, custom.body) == ({}, {"username": "i d", "password": "s&e"})
 

@@ -169,3 +169,11 @@ def test_the_guards_no_is_a_kind_of_its_own() -> None:
 def test_any_shape_of_body_is_survived(payload) -> None:
     answer = Answer(400, {}, b"")
     assert from_answer(answer, payload, secrets=(), now=NOW).kind == "configuration"
+
+
+def test_what_was_sent_shows_neither_in_the_code_nor_in_the_description() -> None:
+    answer = json_answer({"error": "rt-hidden", "error_description": "no rt-hidden here"}, 400)
+    error = from_answer(
+        answer, json.loads(answer.body), secrets=(each for each in ["rt-hidden"]), now=NOW
+    )
+    assert "rt-hidden" not in f"{error.code} {error.description} {error}"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from keystow import metrics
 from keystow.vault.kms import KmsError, KmsKeyWrapper, Wrapped
 
 NEWEST = "arn:aws:kms:eu-central-1:1:key/newest"
@@ -84,3 +85,24 @@ def test_kms_out_of_reach_is_no_broken_key() -> None:
     with pytest.raises(KmsError) as raised:
         KmsKeyWrapper(Client(away), NEWEST).generate(CONTEXT)
     assert (raised.value.code, raised.value.altered) == ("EndpointConnectionError", False)
+
+
+@pytest.mark.parametrize(
+    ("code", "alarmed"),
+    [
+        ("DisabledException", True),
+        ("KMSInvalidStateException", True),
+        ("NotFoundException", True),
+        ("ThrottlingException", False),
+        ("InvalidCiphertextException", False),
+    ],
+)
+def test_a_kms_key_that_opens_nothing_any_more_is_counted_for_the_alarm(
+    monkeypatch: pytest.MonkeyPatch, code: str, alarmed: bool
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(metrics, "count", counted.append)
+    refusal = ClientError({"Error": {"Code": code, "Message": ""}}, "Decrypt")
+    with pytest.raises(KmsError):
+        KmsKeyWrapper(Client(refusal), NEWEST).unwrap(Wrapped(b"blob", FORMER), CONTEXT)
+    assert counted == ([metrics.KEY_UNUSABLE] if alarmed else [])
