@@ -102,6 +102,10 @@ CUSTOM: dict[str, dict[str, Any]] = {
 }
 
 
+# The recorded server took keys of these providers untried.
+UNTRIED_THERE = {"/v0/meta/whoami", "/v2/addresses", "/v1/balance"}
+
+
 class Provider(Outside):
     """The provider of the recorded run."""
 
@@ -110,9 +114,11 @@ class Provider(Outside):
         self.issued = 0
 
     def answer_to(self, sent: Sent) -> Answer:
+        parts = urlsplit(sent.url)
+        if parts.path in UNTRIED_THERE:
+            return _json(200, {})
         if not self.up:
             raise EgressFailed("connect", sent=False)
-        parts = urlsplit(sent.url)
         if parts.hostname != "local.example":
             return _json(403, {"message": "no such key"})
         if parts.path == "/api/verify":

@@ -121,7 +121,7 @@ def other_environments_state(world: World) -> str:
 def test_a_key_of_one_environment_sees_and_changes_nothing_of_another(route: str) -> None:
     """Everything of the other environment has a mark; no answer may show it, no call move it."""
     other = World(environment="other")
-    other.integration(f"{MARK}-key", "airtable-pat")
+    other.integration(f"{MARK}-key", "untried")
     other.imported(
         f"{MARK}-c", f"{MARK}-key", metadata={"m": MARK}, end_user={"id": MARK}, tags={"t": MARK}
     )
@@ -188,7 +188,7 @@ def test_a_key_of_one_environment_sees_and_changes_nothing_of_another(route: str
 
 def test_a_session_of_one_environment_connects_nothing_of_another() -> None:
     other = World(environment="other")
-    other.integration("only-there", "airtable-pat")
+    other.integration("only-there", "untried")
     mine = World(of=other, environment="mine")
     token = mine.app.post("/connect/sessions", {"end_user": {"id": "u"}}).json()["data"]["token"]
     refused = mine.app.post(

@@ -48,7 +48,7 @@ def test_the_deletion_of_one_connection_is_told() -> None:
             "operation": "deletion",
             "success": True,
             "environment": "env1",
-            "provider": "airtable-pat",
+            "provider": "untried",
             "providerConfigKey": "pat",
             "connectionId": "c1",
             "authMode": "API_KEY",

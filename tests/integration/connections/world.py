@@ -15,6 +15,17 @@ from tests.app import App, Result
 from tests.authorization_server import DEFINITION, AuthorizationServer
 from tests.support import Seeded, make_context, seed_environment
 
+# Keys of it are stored as they are: there is no call to try one with.
+UNTRIED: dict[str, Any] = {
+    "display_name": "Untried",
+    "categories": ["dev-tools"],
+    "auth_mode": "API_KEY",
+    "proxy": {
+        "base_url": "https://untried.example",
+        "headers": {"authorization": "Bearer ${apiKey}"},
+    },
+}
+
 
 class World:
     """One environment; ``of`` an existing world: another environment beside it."""
@@ -28,7 +39,8 @@ class World:
         assert self.app.put("/providers/rotating", DEFINITION).status == 201
         client = {"type": "OAUTH2", "client_id": "id", "client_secret": "app-secret"}
         self.integration("rot", "rotating", credentials=client)
-        self.integration("pat", "airtable-pat")
+        assert self.app.put("/providers/untried", UNTRIED).status == 201
+        self.integration("pat", "untried")
 
     def integration(self, key: str, provider: str, **fields: Any) -> None:
         made = self.app.post("/integrations", {"provider": provider, "unique_key": key, **fields})

@@ -121,7 +121,7 @@ def test_a_session_token_is_no_api_key(world: World) -> None:
     assert app.post("/connect/sessions", {"tags": {"a": "b"}}).status == 401
     assert app.get("/integrations/pat").status == 401
     assert app.get("/integrations").status == 200
-    assert app.get("/providers/airtable-pat").status == 200
+    assert app.get("/providers/untried").status == 200
     assert app.get("/providers/rotating").status == 200
 
 

@@ -40,6 +40,7 @@ GUARDED = frozenset(
         "disable_pkce",
         "dual_tokens",
         "expires_in_unit",
+        "host_replacements",
         "installation",
         "integration_config",
         "introspection",

@@ -192,3 +192,45 @@ def test_every_field_is_documented():
     text = DOCS.read_text()
     missing = [name for name in ProviderDefinition.model_fields if f"`{name}`" not in text]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "replacements",
+    [
+        {"a.example": "https://b.example"},
+        {"a.example": "b.example/path"},
+        {"a.example": "b.example:8443"},
+        {"a.example": "user@b.example"},
+        {"a.example": "B.example"},
+        {"A.example": "b.example"},
+        {"a.example": "localhost"},
+        {"a.example": "${connectionConfig.host}"},
+        {"a.example": ""},
+        {"a.example": "b.example\n"},
+    ],
+)
+def test_a_host_is_replaced_by_a_host_that_is_written_out(replacements):
+    assert check(oauth2(host_replacements={"a.example": "b.example"}))
+    with pytest.raises(ValidationError, match="host_replacements"):
+        check(oauth2(host_replacements=replacements))
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 408, 429, 500, 503, "403", True])
+def test_only_a_refusal_other_than_for_the_credential_may_pass_for_a_good_key(status):
+    def proxy(*statuses):
+        verification = {"endpoints": ["/me"], "accepted_statuses": list(statuses)}
+        return {"base_url": "https://a.com", "verification": verification}
+
+    assert check(oauth2(proxy=proxy(403, 404, 422)))
+    with pytest.raises(ValidationError, match="accepted_statuses"):
+        check(oauth2(proxy=proxy(403, status)))
+
+
+def test_a_replaced_host_counts_in_every_url_and_elsewhere_in_none():
+    body = oauth2(host_replacements={"eu.example.com": "europe.example.net"})
+    provider = loader.Provider("x", check(body))
+    assert provider.url("https://eu.example.com/a?b=eu.example.com", {}) == (
+        "https://europe.example.net/a?b=eu.example.com"
+    )
+    for other in ("https://eu.example.com.au/a", "https://x.eu.example.com/a", "https://a.com/a"):
+        assert provider.url(other, {}) == other

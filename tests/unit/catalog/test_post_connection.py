@@ -11,7 +11,6 @@ from keystow.catalog.loader import Provider, built_in
 from keystow.catalog.post_connection import (
     Outcome,
     claims_of,
-    run_on_disconnect,
     run_post_connection,
     value_at,
 )
@@ -161,8 +160,8 @@ def test_a_call_that_cannot_be_made_never_raises():
         raise ConnectionError("t0ken")
 
     caller = Caller(built_in("hubspot"), TOKEN, {}, "2024-01-01T00:00:00Z", "r")
-    for outcome in (run_post_connection(caller, broken), run_on_disconnect(caller, broken)):
-        assert outcome.error == "the call failed (ConnectionError)"
+    outcome = run_post_connection(caller, broken)
+    assert outcome.error == "the call failed (ConnectionError)"
 
 
 @pytest.mark.parametrize("answer", [None, [], "text", {"portalId": {"a": 1}}, {"portalId": None}])
@@ -193,56 +192,6 @@ def test_later_calls_see_what_earlier_ones_learnt_and_optional_ones_may_fail():
     }
     outcome, _ = run(Provider("x", definition), answers)
     assert outcome == Outcome({"team": "t 1", "reached": False, "plan": 7}, ("password",))
-
-
-@pytest.mark.parametrize(
-    ("id_", "config", "request_line", "authorization"),
-    [
-        (
-            "hubspot",
-            {},
-            "DELETE https://api.hubapi.com/oauth/v1/refresh-tokens/r0%2Ffresh",
-            "Bearer t0ken",
-        ),
-        (
-            "intercom",
-            {"region": "eu"},
-            "POST https://api.eu.intercom.io/auth/uninstall",
-            "Bearer t0ken",
-        ),
-        ("linear", {}, "POST https://api.linear.app/oauth/revoke", "Bearer t0ken"),
-        ("dropbox", {}, "POST https://api.dropboxapi.com/2/auth/token/revoke", "Bearer t0ken"),
-        ("github", {}, "DELETE https://api.github.com/applications/id/token", "Basic aWQ6cHc="),
-    ],
-)
-def test_an_authorization_is_ended_the_providers_way(id_, config, request_line, authorization):
-    client = {"client_id": "id", "client_secret": "pw"}
-    caller = Caller(built_in(id_), TOKEN, config, "2024-01-01T00:00:00Z", "r", client)
-    fetch = Answers({tuple(request_line.split()): (204, None)})
-    assert run_on_disconnect(caller, fetch) == Outcome()
-    assert fetch.requests[0].headers["authorization"] == authorization
-
-
-def test_a_call_as_the_client_does_not_send_the_connections_token_in_a_header():
-    client = {"client_id": "id", "client_secret": "pw"}
-    caller = Caller(built_in("github"), TOKEN, {}, "2024-01-01T00:00:00Z", "r", client)
-    fetch = Answers({("DELETE", "https://api.github.com/applications/id/token"): (204, None)})
-    run_on_disconnect(caller, fetch)
-    assert "t0ken" not in str(fetch.requests[0].headers)
-    assert json.loads(fetch.requests[0].body) == {"access_token": "t0ken"}
-
-
-def test_ending_tells_when_the_provider_refuses_or_a_value_is_missing():
-    caller = Caller(built_in("linear"), TOKEN, {}, "2024-01-01T00:00:00Z", "r")
-    refused = Answers({("POST", "https://api.linear.app/oauth/revoke"): (400, None)})
-    assert run_on_disconnect(caller, refused).error == "answered with status 400"
-    without = Caller(built_in("github"), TOKEN, {}, "2024-01-01T00:00:00Z", "r")
-    assert "missing" in run_on_disconnect(without, Answers({})).error
-
-
-def test_an_entry_without_on_disconnect_has_nothing_to_do():
-    caller = Caller(built_in("slack"), TOKEN, {}, "2024-01-01T00:00:00Z", "r")
-    assert run_on_disconnect(caller, Answers({})) == Outcome()
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_basic_credentials_become_a_basic_header():
 
 
 def test_an_entry_without_verification_has_no_requests():
-    assert verification_requests(built_in("easypost"), {"type": "BASIC"}, {}, NOW, "r") == []
+    assert verification_requests(built_in("google"), {"type": "OAUTH2"}, {}, NOW, "r") == []
 
 
 @pytest.mark.parametrize(

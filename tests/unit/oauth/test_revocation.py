@@ -129,3 +129,35 @@ def test_a_call_that_needs_a_refresh_token_is_not_made_without_one() -> None:
     call = {"url": "https://api.example.com/t/${refresh_token}"}
     assert run(egress, tokens(None), on_disconnect=call).outcome == "unsupported"
     assert egress.sent == []
+
+
+def test_an_answer_of_status_200_that_the_entry_calls_a_failure_is_one() -> None:
+    entry = {
+        "on_disconnect": {"url": "https://api.example.com/revoke"},
+        "token_success": {"path": "ok", "equals": True},
+        "token_error_path": "error",
+    }
+    refusal = json_answer({"ok": False, "error": "not_allowed"})
+    result = run(replying(refusal), tokens(None), **entry)
+    assert (result.outcome, "not_allowed" in result.detail) == ("failed", True)
+    assert run(replying(json_answer({"ok": True})), **entry).outcome == "done"
+    assert run(replying(text_answer("", 200)), **entry).outcome == "done"
+    dead = json_answer({"ok": False, "error": "token_revoked"})
+    assert run(replying(dead), tokens(None), **entry).outcome == "done"
+
+
+def test_an_access_token_that_is_over_does_not_pass_for_a_grant_that_is() -> None:
+    call = {"url": "https://api.example.com/revoke"}
+    over = json_answer({"error": "token_expired"}, 401)
+    assert run(replying(over), on_disconnect=call).outcome == "failed"
+    assert run(replying(over), tokens(None), on_disconnect=call).outcome == "done"
+    with_refresh = {**call, "body": {"token": "${refresh_token}"}}
+    assert run(replying(over), on_disconnect=with_refresh).outcome == "done"
+
+
+def test_a_value_that_is_missing_deep_in_a_body_is_a_failure_with_nothing_sent() -> None:
+    egress = replying()
+    body = {"account": {"ids": ["${connectionConfig.account}"]}}
+    call = {"method": "POST", "url": "https://api.example.com/revoke", "body": body}
+    assert run(egress, on_disconnect=call).outcome == "failed"
+    assert egress.sent == []

@@ -78,6 +78,9 @@ HeaderValue = Annotated[
 Headers = dict[HeaderName, HeaderValue]
 Param = str | int | float | bool
 Params = dict[Text, Param]
+Host = Annotated[str, StringConstraints(max_length=253), AfterValidator(rules.check_host)]
+# Not among them: 400 and 401, with which keys are refused, and what says nothing about a key.
+AcceptedStatus = Literal[402, 403, 404, 405, 409, 422]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 BodyFormat = Literal["form", "json", "query", "xml"]

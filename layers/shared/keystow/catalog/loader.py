@@ -58,7 +58,10 @@ class Provider:
         Raises:
             InterpolationError: as `make_url`.
         """
-        return make_url(template, config, skip_encode, self.connection_config)
+        url = make_url(template, config, skip_encode, self.connection_config)
+        parts = urlsplit(url)
+        other = self.host_replacements.get(parts.netloc.lower())
+        return parts._replace(netloc=other).geturl() if other else url
 
     def for_form(self, base_url: str) -> dict[str, Any]:
         """What a browser that connects an account is answered: only what its form is made of."""
@@ -216,6 +219,11 @@ class Provider:
     def client_per_connection(self) -> bool:
         """Whether each connection brings an OAuth client; the integration's is never sent."""
         return self._flag("client_per_connection")
+
+    @property
+    def host_replacements(self) -> Mapping[str, str]:
+        """Hosts that a template makes, and the one that is meant."""
+        return self._mapping("host_replacements")
 
     @property
     def token_params(self) -> Mapping[str, Any]:

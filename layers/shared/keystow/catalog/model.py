@@ -20,6 +20,7 @@ from pydantic import (
 
 from keystow.catalog import honoured, hosts, loader, patterns, rules
 from keystow.catalog.field_types import (
+    AcceptedStatus,
     AuthMode,
     BodyFormat,
     Category,
@@ -27,6 +28,7 @@ from keystow.catalog.field_types import (
     FieldName,
     HeaderName,
     Headers,
+    Host,
     Json,
     Link,
     Loose,
@@ -107,7 +109,8 @@ class Retry(Strict):
 class Verification(Strict):
     """The call that shows whether typed credentials work; any endpoint that answers 2xx will do.
 
-    It is made again each day, so it should change nothing.
+    So does a status of `accepted_statuses`, which shows that the provider knows the credential. The
+    call is made again each day, so it should change nothing.
     """
 
     method: Literal["GET", "HEAD", "POST"] | None = None
@@ -115,6 +118,7 @@ class Verification(Strict):
     headers: Headers | None = None
     data: Json = None
     base_url_override: Url | None = None
+    accepted_statuses: list[AcceptedStatus] | None = None
 
 
 class Proxy(Strict):
@@ -357,6 +361,7 @@ class ProviderDefinition(Strict):
 
     # Beyond the contract: what other implementations hide in code, as data.
     client_per_connection: bool | None = None
+    host_replacements: Annotated[dict[Host, Host], Field(max_length=20)] | None = None
     issuer: Url | None = None
     issuer_required: bool | None = None  # RFC 9207: the server announces that it always sends iss
     revocation_url: Url | None = None

@@ -1,4 +1,4 @@
-"""Runs what an entry wants done once a connection is made, and when it is ended.
+"""Runs what an entry wants done once a connection is made.
 
 A provider's failure never raises here: the connection stands, and the result says in words what
 went wrong. No word of it comes from the provider or from a credential.
@@ -70,20 +70,6 @@ def run_post_connection(caller: Caller, fetch: Send) -> Outcome:
     except Exception as error:  # noqa: BLE001 (the connection stands whatever a provider sends)
         return Outcome(updates, removals, f"the call failed ({type(error).__name__})")
     return Outcome(updates, removals)
-
-
-def run_on_disconnect(caller: Caller, fetch: Send) -> Outcome:
-    """Ends the authorization at the provider by the entry's `on_disconnect`, if it has one."""
-    call = caller.provider.on_disconnect
-    if not call:
-        return Outcome()
-    try:
-        status, _ = fetch(_request(call, caller))
-    except CatalogueError as error:
-        return Outcome(error=str(error))
-    except Exception as error:  # noqa: BLE001 (a deletion goes on whatever a provider sends)
-        return Outcome(error=f"the call failed ({type(error).__name__})")
-    return Outcome() if status in _OK else Outcome(error=f"answered with status {status}")
 
 
 def value_at(data: Any, path: str) -> Any:

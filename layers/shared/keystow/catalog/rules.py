@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from keystow.catalog import patterns
+from keystow.catalog.authority import HOST_NAME
 from keystow.catalog.interpolate import own_query_names, placeholders
 
 if TYPE_CHECKING:
@@ -103,6 +104,13 @@ def _check_one_url(url: str, *, loopback: bool) -> None:
     if parts.scheme == "https" or (loopback and parts.scheme == "http" and host in _LOOPBACK):
         return
     raise ValueError("must start with https://")
+
+
+def check_host(host: str) -> str:
+    """A host as it stands in a URL: in lower case, with a dot in it, without port."""
+    if host != host.lower() or "." not in host or not HOST_NAME.fullmatch(host):
+        raise ValueError("must be a host name in lower case")
+    return host
 
 
 def check_link(url: str) -> str:

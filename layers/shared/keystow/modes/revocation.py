@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from keystow.oauth.revocation import RevocationResult
     from keystow.records.connection import Sealed
     from keystow.records.integration import Integration
+
+_METADATA: Final = "token_response_metadata"
 
 
 def revoke(
@@ -19,6 +21,7 @@ def revoke(
 
     Never raises for what the provider does: a deletion must not depend on it.
     """
+    from keystow.catalog.interpolate import metadata_from
     from keystow.modes.dual_tokens import second_of
     from keystow.modes.oauth2 import client_of
     from keystow.oauth import revocation
@@ -33,6 +36,8 @@ def revoke(
         client = client_of(ctx, provider, integration, credentials)
     except ConfigurationError as error:
         return revocation.RevocationResult("unsupported", error.description)
+    told = metadata_from(credentials.get("raw") or {}, provider.definition, _METADATA)
+    config = {**told, **sealed.connection_config.reveal()}
     result = None
     for held in (second_of(provider, credentials), credentials):
         if held is None:
@@ -51,7 +56,7 @@ def revoke(
             provider,
             client,
             tokens,
-            connection_config=sealed.connection_config.reveal(),
+            connection_config=config,
             now=ctx.clock.now(),
         )
         result = last if result is None or result.outcome == "done" else result

@@ -30,8 +30,9 @@ Verdict = Literal["accepted", "refused", "unclear"]
 class Asked:
     """What a provider thinks of a credential.
 
-    ``accepted``: an endpoint answered 2xx. ``refused``: every endpoint was asked, and each answered
-    401 or 403. ``unclear``: anything else, from which nothing follows.
+    ``accepted``: an endpoint answered 2xx, or a status that the entry takes for it. ``refused``:
+    every endpoint was asked, and each answered 401 or 403.
+    ``unclear``: anything else, from which nothing follows.
     """
 
     verdict: Verdict
@@ -100,6 +101,7 @@ def ask(ctx: Context, provider: Provider, sealed: Sealed, *, redirects: int) -> 
     now = iso(ctx.clock.now())
     requests = verification_requests(provider, credentials, config, now, uuid4(ctx.random))
     until = ctx.clock.now() + DEADLINE_SECONDS
+    taken = (provider.proxy.get("verification") or {}).get("accepted_statuses") or ()
     refusals = 0
     status = wait = None
     for request in requests:
@@ -118,7 +120,7 @@ def ask(ctx: Context, provider: Provider, sealed: Sealed, *, redirects: int) -> 
         except EgressError:
             continue
         status, wait = answer.status, retry_after(answer.headers, ctx.clock.now())
-        if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110 section 15.3
+        if 200 <= status < 300 or status in taken:  # noqa: PLR2004 - RFC 9110 section 15.3
             return Asked("accepted", status)
         refusals += status in _REFUSALS
     verdict: Verdict = "refused" if requests and refusals == len(requests) else "unclear"

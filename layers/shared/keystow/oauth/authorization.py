@@ -10,7 +10,6 @@ from uuid import UUID
 
 from keystow.catalog.interpolate import (
     interpolate_object_values,
-    make_url,
     misses_interpolation_param,
     own_query_names,
     placeholders,
@@ -116,20 +115,20 @@ def authorization_url(
     if not params.get("scope"):
         params.pop("scope", None)
     taken = {*params, *authorization_params}
-    return _assembled(entry, _endpoint(entry, connection_config, taken), params)
+    return _assembled(entry, _endpoint(provider, connection_config, taken), params)
 
 
 def _endpoint(
-    entry: Mapping[str, Any], connection_config: Mapping[str, Any], taken: Collection[str]
+    provider: Provider, connection_config: Mapping[str, Any], taken: Collection[str]
 ) -> str:
     """Return the endpoint with its own query (RFC 6749 §3.1), less what the request itself sets.
 
     A value of the connection's config adds no parameter: only names that stand in the template
     count, and in the query values are always encoded.
     """
-    template = str(entry.get("authorization_url") or "")
+    entry, template = provider.definition, provider.authorization_url
     skip = [s for s in entry.get("authorization_url_skip_encode") or () if s == "base_url"]
-    parts = urlsplit(make_url(template, connection_config, skip))
+    parts = urlsplit(provider.url(template, connection_config, skip))
     secure = parts.scheme == "https"
     local = parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS
     if not (secure or local) or not parts.hostname or "@" in parts.netloc:
@@ -138,7 +137,7 @@ def _endpoint(
     names = own_query_names(entry) - set(taken)
     if not names:
         return endpoint
-    query = urlsplit(make_url(template, connection_config)).query
+    query = urlsplit(provider.url(template, connection_config)).query
     own = "&".join(part for part in query.split("&") if part and query_name(part) in names)
     return f"{endpoint}?{own}" if own else endpoint
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from keystow.egress.errors import EgressError
 from keystow.oauth import client_authentication, token_answer, token_request
 from keystow.oauth.client_authentication import ClientProof
-from keystow.oauth.errors import TokenError, from_answer, from_egress
+from keystow.oauth.errors import TokenError, from_egress
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -108,7 +108,8 @@ def _rfc_7009(job: _Job, template: str) -> RevocationResult:
     for hint, token in attempts:
         form = {"token": token.reveal(), "token_type_hint": hint, **proof.body}
         body = token_request.form_encoded(form).encode()
-        result, code = _read(_send(job, "POST", url, headers, body), job)
+        of_grant = token is attempts[0][1]
+        result, code = _read(_send(job, "POST", url, headers, body), job, of_grant=of_grant)
         if code != "unsupported_token_type":
             break
     return result
@@ -139,7 +140,9 @@ def _own_call(job: _Job, call: Mapping[str, Any]) -> RevocationResult:
         as_form = call.get("body_format") == "form" and isinstance(content, Mapping)
         body = (token_request.form_encoded(content) if as_form else json.dumps(content)).encode()
         headers = {"Content-Type": _FORM if as_form else "application/json", **headers}
-    return _read(_send(job, str(call.get("method") or "GET"), url, headers, body), job)[0]
+    answer = _send(job, str(call.get("method") or "GET"), url, headers, body)
+    shown = json.dumps([template, call.get("body")])
+    return _read(answer, job, of_grant=refresh is None or "${refresh_token}" in shown)[0]
 
 
 def _auth_header(call: Mapping[str, Any], client: OAuthClient, tokens: TokenSet) -> dict[str, str]:
@@ -150,6 +153,15 @@ def _auth_header(call: Mapping[str, Any], client: OAuthClient, tokens: TokenSet)
         secret = client.client_secret.reveal()
         return {"Authorization": client_authentication.basic(client.client_id, secret)}
     return {}
+
+
+def _denied(provider: Provider, payload: Mapping[str, Any] | None) -> bool:
+    """Tell whether an answer of status 200 says that it failed, where the entry knows how."""
+    test = provider.definition.get("token_success")
+    if payload is None or not isinstance(test, Mapping):
+        return False
+    told = token_answer.at(payload, str(test.get("path")))
+    return told is not None and told != test.get("equals")
 
 
 def _proof(definition: Mapping[str, Any], client: OAuthClient) -> ClientProof:
@@ -173,11 +185,19 @@ def _send(
         raise from_egress(error) from None
 
 
-def _read(answer: Answer, job: _Job) -> tuple[RevocationResult, str]:
-    if 200 <= answer.status < 300:  # noqa: PLR2004
-        return RevocationResult("done", "the provider has revoked the tokens"), ""
+def _read(answer: Answer, job: _Job, *, of_grant: bool) -> tuple[RevocationResult, str]:
+    """Read what became of a revocation, and its error's code.
+
+    Args:
+        answer: of the provider; RFC 7009 §2.2 wants 200, whatever its body.
+        job: what was asked for.
+        of_grant: the token that was shown carries the grant. An access token that is over says
+            nothing about the refresh token beside it.
+    """
     payload = token_answer.decoded(answer)
-    error = from_answer(answer, payload, secrets=job.secrets(), now=job.now)
-    if error.code in _ALREADY_INVALID and answer.status < 500:  # noqa: PLR2004
+    if 200 <= answer.status < 300 and not _denied(job.provider, payload):  # noqa: PLR2004
+        return RevocationResult("done", "the provider has revoked the tokens"), ""
+    error = token_request.refused(job.provider, answer, payload, job.secrets(), job.now)
+    if error.code in _ALREADY_INVALID and answer.status < 500 and of_grant:  # noqa: PLR2004
         return RevocationResult("done", "the tokens were no longer valid"), error.code
     return RevocationResult("failed", str(error)), error.code

@@ -7,7 +7,7 @@ the departures that an entry declares under ``token_exchange`` and ``token_refre
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus
@@ -90,14 +90,27 @@ def filled(
         raise ConfigurationError(error.reason, str(error)) from None
     foreign: list[str] = []
     for name, value in result.items():
-        if isinstance(value, str):
-            if not is_resolved(value):
+        own = set(_texts(params[name]))
+        for found in _texts(value):
+            if not is_resolved(found):
                 raise ConfigurationError(
                     "missing_parameters", f"the parameter {name} has no value for this connection"
                 )
-            if value != params[name] and len(value) >= _SECRET_FROM:
-                foreign.append(value)
+            if found not in own and len(found) >= _SECRET_FROM:
+                foreign.append(found)
     return result, tuple(foreign)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a parameter, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
 
 
 def template_values(connection_config: Mapping[str, Any], now: float) -> dict[str, Any]:
