@@ -352,3 +352,30 @@ def test_a_provider_that_names_its_accounts_server_is_asked_there() -> None:
     assert urls[0] == "https://accounts.zoho.eu/oauth/v2/token"
     config = world.read(world.frames()[-1]["connection_id"]).json()["connection_config"]
     assert config["extension"] == "eu"
+
+
+def test_the_page_says_nothing_of_how_a_stranger_spelled_a_parameter() -> None:
+    world = make_world()
+    text = "Your account is locked"
+    for name in (f"state[{text}]", f"state\0{text}", f"request.uri[{text}"):
+        query = {f"authorization_params[{name}]": "x"}
+        page = world.start(world.browser(), world.session(), **query)
+        assert page.status == 400, name
+        assert text.encode() not in page.body, name
+        assert b"is set by the server" in page.body, name
+
+
+def test_the_activity_names_a_strangers_parameters_in_few_plain_words() -> None:
+    world = make_world()
+    query = {f"authorization_params[scope<b>{n}\u202e\n]": "x" for n in range(50)}
+    world.begun(world.browser(), world.session(), **query)
+    (line,) = (
+        line
+        for item in world.ctx.store.everything()["activity"]
+        for line in [item]
+        if "not_of_browsers" in str(item)
+    )
+    assert "scope" in str(line)
+    assert "scope 10" not in str(line), "some of them say enough"
+    for mark in ("<b>", "\u202e", "\\u202e", "\\n"):
+        assert mark not in str(line)

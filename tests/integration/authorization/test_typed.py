@@ -371,3 +371,29 @@ def test_a_reconnect_keeps_the_metadata_in_every_mode(
     again = world.submit(place, key, body, token=token, **{"params[site]": "a"})
     assert again.status == 200, again.body
     assert world.read(key, connection_id)["metadata"] == {"plan": "team"}
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "body"),
+    [
+        ("/api-auth/api-key", "told", {"apiKey": "k" * 20}),
+        ("/api-auth/basic", "basic", {"username": "u", "password": "p"}),
+        ("/oauth2/auth", "client", {"client_id": "c", "client_secret": "s"}),
+    ],
+)
+def test_a_session_that_ends_while_credentials_are_tried_makes_no_connection(
+    world: World, place: str, key: str, body: dict[str, Any]
+) -> None:
+    token = world.session()
+
+    def ended(_sent: Any) -> Any:
+        headers = {"authorization": f"Bearer {token}"}
+        world.app.delete("/connect/session", headers=headers)
+        return json_answer(200, {"access_token": "at", "expires_in": 3600, "id": "a"})
+
+    world.egress.default = ended
+    refused = world.submit(place, key, body, token=token)
+    assert (refused.status, refused.code) == (401, "unknown_connect_session_token")
+    assert world.egress.sent, "the credentials were good"
+    assert world.stored() == []
+    assert world.webhooks() == []

@@ -136,9 +136,9 @@ def test_the_account_is_named_where_the_provider_told_it() -> None:
         ({"portalId": "42"}, "42"),
         ({"subdomain": " acme "}, "acme"),
         ({"webhook_url": "https://x.example/secret", "scope": "all"}, None),
-        ({"name": "two\nlines", "login": ""}, None),
+        ({"name": "two\nlines", "login": ""}, "two lines"),
         ({"name": 7}, None),
-        ({"name": "x" * 999}, "x" * 200),
+        ({"name": "x" * 999}, "x" * 199 + "…"),
     ],
 )
 def test_an_account_is_named_by_what_names_it_best(learnt: dict[str, Any], name: Any) -> None:
@@ -311,3 +311,19 @@ def test_a_path_that_ends_otherwise_is_no_confirmation(world: World) -> None:
     made = world.connected(confirm=True)
     for path in (f"/connections/{made}", f"/connections/{made}/deny"):
         assert world.app.post(f"{path}?provider_config_key=rot").status == 404
+
+
+def test_the_account_is_named_in_plain_text_and_by_nothing_secret() -> None:
+    world = make_world(
+        {
+            "token_response_metadata": ["login", "team_name"],
+            "connection_config": {"login": {"title": "Login", "automated": True, "secret": True}},
+        }
+    )
+    world.provider.extra = {
+        "login": "secret-login",
+        "team_name": "<a href=//evil.example>Acme</a>\u202e\n",
+    }
+    world.connected(confirm=True)
+    assert told(world)["pending"]["account"] == "Acme"
+    assert "secret-login" not in str(world.webhooks())

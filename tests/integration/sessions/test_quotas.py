@@ -332,3 +332,34 @@ def test_single_use_that_is_written_wrongly_is_refused(value: Any) -> None:
     made = world.app.post("/connect/sessions", {"end_user": {"id": "u1"}, "single_use": value})
     assert (made.status, made.code) == (400, "invalid_body")
     assert made.issues[0][1] == ["single_use"]
+
+
+def test_a_slow_host_that_the_end_user_names_counts_also_behind_a_popup() -> None:
+    popup = make_popup(
+        {
+            "authorization_url": "${connectionConfig.url}/authorize",
+            "token_url": "${connectionConfig.url}/token",
+            "revocation_url": "${connectionConfig.url}/revoke",
+            "client_per_connection": True,
+            "connection_config": {"url": {"title": "Your address"}},
+            "credentials": {
+                "oauth_client_id_override": {"title": "Client id"},
+                "oauth_client_secret_override": {"title": "Client secret", "secret": True},
+            },
+        }
+    )
+    limited(popup, slow_verifications_per_session=2)
+    asked = {
+        "params[url]": "https://slow.example",
+        "credentials[oauth_client_id_override]": "own",
+        "credentials[oauth_client_secret_override]": "own",
+    }
+
+    def slow(_number: int) -> None:
+        popup.ctx.clock.advance(10)
+
+    popup.provider.fault = slow
+    token, browser = popup.session(), popup.browser()
+    states = [popup.begun(browser, token, **asked)["state"] for _ in range(3)]
+    assert [popup.back(browser, state).status for state in states] == [200, 200, 400]
+    assert len(popup.provider.requests) == 2, "the third was not sent"

@@ -274,3 +274,17 @@ def test_an_event_of_the_connect_ui_is_noted_once_it_is_one(world: World) -> Non
         assert world.app.post("/connect/telemetry", wrong, key=None).code == "invalid_body"
     unknown = {**event, "token": "nango_connect_session_" + 64 * "0"}
     assert world.app.post("/connect/telemetry", unknown, key=None).status == 401
+
+
+def test_what_a_browser_tells_of_itself_is_noted_in_plain_text(world: World) -> None:
+    event = {
+        "token": create(world, tags={"a": "b"}),
+        "event": "open",
+        "timestamp": "2026-01-01T00:00:05.000Z",
+        "dimensions": {"integration": "<script>alert(1)</script>\u202e\x1b[31m"},
+    }
+    assert world.app.post("/connect/telemetry", event, key=None).status == 204
+    noted = str(world.ctx.store.everything()["activity"])
+    assert "[UI] open" in noted
+    for mark in ("<script>", "\\u202e", "\\x1b", "\u202e", "\x1b"):
+        assert mark not in noted

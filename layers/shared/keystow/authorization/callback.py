@@ -9,6 +9,7 @@ page + frame ── webhook ── one transaction ── post-connection
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,9 +33,10 @@ from keystow.oauth.errors import TokenError
 from keystow.oauth.token_endpoint import exchange_code
 from keystow.records.attempt import Attempt
 from keystow.records.connection import Sealed
-from keystow.registry import integrations, providers
+from keystow.registry import callbacks, integrations, providers
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
+from keystow.sessions.tokens import is_ended
 from keystow.store import (
     ConditionFailed,
     Exists,
@@ -179,8 +181,17 @@ def _conclude(ctx: Context, attempt: Attempt, answer: Answer, place: str | None)
     secrets = attempt.secrets(ctx.vault)
     _claim(ctx, attempt)
     _require_session(ctx, attempt)
-    with quotas.connection(ctx, attempt.session, new=attempt.identity is None) as unit:
+    new = attempt.identity is None
+    with quotas.connection(ctx, attempt.session, new=new) as unit, _measured(ctx, attempt):
         return _connect(ctx, attempt, secrets, answer, place, unit)
+
+
+def _measured(ctx: Context, attempt: Attempt) -> AbstractContextManager[None]:
+    """Count an exchange that is slow, where the end user says whom it is with."""
+    provider = providers.find(ctx, attempt.environment, attempt.provider)
+    if provider is None or not callbacks.must_be_own(provider):
+        return nullcontext()
+    return quotas.verification(ctx, attempt.session)
 
 
 def _connect(
@@ -279,11 +290,8 @@ def _claim(ctx: Context, attempt: Attempt) -> None:
 
 
 def _require_session(ctx: Context, attempt: Attempt) -> None:
-    """Require that the session was not ended meanwhile.
-
-    A session that merely ran out leaves its row until long after each of its attempts is over.
-    """
-    if ctx.store.get(attempt.session.key) is None:
+    """Require that the session was not ended meanwhile."""
+    if is_ended(ctx, attempt.session):
         raise AuthorizationFailed(
             "state_err", "The session of this authorization was ended; start again in the app"
         )

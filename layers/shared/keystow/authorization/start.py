@@ -12,6 +12,7 @@ from keystow.catalog.errors import CatalogueError
 from keystow.catalog.loader import unfit_inputs
 from keystow.oauth import authorization, authorization_params, pkce
 from keystow.oauth import state as states
+from keystow.oauth.redaction import plain
 from keystow.records.attempt import Attempt, AttemptSecrets, seal
 from keystow.registry import callbacks, integrations, providers
 from keystow.secret import Secret
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from keystow.records.session import ConnectSession
 
 LIFE_SECONDS: Final = 30 * 60
+_MOST_NAMES: Final = 10
+_LONGEST_NAME: Final = 64
 OVERRIDES: Final = (
     "oauth_client_id_override",
     "oauth_client_secret_override",
@@ -159,7 +162,7 @@ def start(
             {
                 "scopes": " ".join(scopes),
                 "pkce": not provider.disable_pkce,
-                **({"not_of_browsers": [name[:64] for name in ignored]} if ignored else {}),
+                **({"not_of_browsers": _named(ignored)} if ignored else {}),
             },
         ),
         connection_id=scope.connection_id,
@@ -206,6 +209,11 @@ def _params(
     texts = {name: value for name, value in given.items() if isinstance(value, str)}
     kept, ignored = authorization_params.of_browser(texts, provider)
     return {**kept}, ignored
+
+
+def _named(ignored: tuple[str, ...]) -> list[str]:
+    """Return a stranger's names as the activity may show them: few, short and plain."""
+    return [plain(name, _LONGEST_NAME) for name in ignored[:_MOST_NAMES]]
 
 
 def _client_override(query: dict[str, Any], provider: Provider) -> dict[str, str]:

@@ -26,6 +26,7 @@ from keystow.oauth.errors import TokenError
 from keystow.records.connection import Sealed
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
+from keystow.sessions.tokens import is_ended
 from keystow.text import trimmed
 from keystow.validation import (
     CLIENT_ID_MAX,
@@ -96,7 +97,8 @@ def submit(
 
     Raises:
         ApiError: in the order of contract 4; 400 ``connection_test_failed``; 429 and 409 of
-            :mod:`keystow.sessions.quotas`.
+            :mod:`keystow.sessions.quotas`; 401 ``unknown_connect_session_token`` when the session
+            was ended meanwhile.
     """
     started = ctx.clock.now()
     refuse_connection_id(query)
@@ -150,6 +152,10 @@ def _connect(
     )
     sealed = Sealed(sealed.credentials, Secret(learnt))
     with storing(ctx, unit, integration, provider, scope.connection_id, sealed):
+        if is_ended(ctx, session):
+            ended = ApiError("unknown_connect_session_token", "The session was ended meanwhile")
+            _failed(ctx, scope, log, ended)
+            raise ended
         message = pending.store(
             ctx,
             Draft(

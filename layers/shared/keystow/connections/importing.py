@@ -77,7 +77,8 @@ def import_connection(
 
     config = _config(ctx, integration, provider, body)
     own = body.credentials.model_dump(exclude_none=True)
-    has_client = {"client_id", "client_secret"} <= own.get("config_override", {}).keys()
+    client = own.get("config_override", {})
+    has_client = bool(client.get("client_id") and client.get("client_secret"))
     if provider.client_per_connection and "refresh_token" in own and not has_client:
         raise ApiError(
             "invalid_body", "Each connection of this provider needs a client of its own to refresh"

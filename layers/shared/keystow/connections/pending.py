@@ -23,10 +23,12 @@ from keystow import ids, metrics
 from keystow.activity import log as activity
 from keystow.clock import iso
 from keystow.connections.save import KEEP, Draft, Replaces, event_of_pending, save
+from keystow.connections.views import without_inputs
 from keystow.errors import ApiError
 from keystow.events import outbox, traces
 from keystow.log import logger
 from keystow.modes import revocation
+from keystow.oauth.redaction import plain
 from keystow.records.connection import EndUser, Sealed
 from keystow.records.environment import Environment
 from keystow.refresh.due import shard_of
@@ -99,7 +101,8 @@ def store(
         text = "The connection was made"
         return activity.Message("info", text, {**details, "as": made.operation})
     config = draft.sealed.connection_config.reveal()
-    learnt = {name: value for name, value in config.items() if given.get(name) != value}
+    shown = without_inputs(config, draft.provider.secret_inputs)
+    learnt = {name: value for name, value in shown.items() if given.get(name) != value}
     operation = hold(ctx, draft, learnt)
     text = "The connection waits for confirmation"
     return activity.Message("info", text, {**details, "as": operation})
@@ -244,11 +247,14 @@ def expire(ctx: Context, pk: str, pending_id: str) -> None:
 
 
 def account_name(learnt: Mapping[str, Any]) -> str | None:
-    """Return the value that names an account best, None when none does."""
+    """Return the value that names an account best, None when none does.
+
+    Whoever owns the account chose it: it is made plain for mails and pages that show it.
+    """
     texts = {
-        name: value.strip()[:_LONGEST_NAME]
+        name: text
         for name, value in learnt.items()
-        if isinstance(value, str) and value.strip() and value.isprintable()
+        if isinstance(value, str) and (text := plain(value, _LONGEST_NAME))
     }
     for pattern in _NAMES:
         for name, value in texts.items():

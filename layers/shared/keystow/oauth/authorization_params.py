@@ -82,10 +82,10 @@ def check_authorization_params(
         if "response_type" in read and value == response_type:
             continue
         mode_elsewhere = not _is_removed(value) and value not in _RESPONSE_MODES
-        if "response_mode" in read and mode_elsewhere:
-            raise ReservedParameter(name)
-        if read & reserved or "" in read:
-            raise ReservedParameter(name)
+        taken = read & (reserved | {"response_mode"} if mode_elsewhere else reserved)
+        # Told is what it stands for, not how a stranger spelled it.
+        if taken or "" in read:
+            raise ReservedParameter(min(taken, default="a parameter without a name"))
 
 
 def of_browser(

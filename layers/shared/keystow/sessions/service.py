@@ -12,6 +12,7 @@ from keystow.connections.end_users import check_webhook_url, end_user_of, genera
 from keystow.connections.views import without_inputs
 from keystow.errors import ApiError, Issue
 from keystow.events import destinations
+from keystow.oauth.redaction import plain
 from keystow.records.connection import Connection
 from keystow.records.environment import DEFAULT_CONNECT_UI
 from keystow.records.session import ConnectSession
@@ -297,7 +298,9 @@ def note_telemetry(
         session.environment,
         session.operation_id,
         activity.Message(
-            "error" if trouble else "info", f"[UI] {event}", {"integration": integration}
+            "error" if trouble else "info",
+            f"[UI] {event}",
+            {"integration": plain(integration, 255) if integration else None},
         ),
     )
 
