@@ -39,6 +39,8 @@ class World(Erasing):
         user: dict[str, Any] = {"end_user": ADA, "organization": ORGANIZATION}
         if way == "popup":
             return self.popup.connected(**user)
+        if way == "waiting":  # for confirmation
+            return self.popup.connected(**user, confirm=True)
         if way == "typed":
             path = f"/api-auth/api-key/pat?connect_session_token={self.popup.session(**user)}"
             made = self.app.post(path, {"apiKey": "k" * 20}, key=None)
@@ -70,7 +72,7 @@ class World(Erasing):
         ]
 
 
-WAYS = ["popup", "typed", "import"]
+WAYS = ["popup", "typed", "import", "waiting"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -294,3 +296,23 @@ def test_an_environment_in_use_can_be_found_and_shredded_with_the_account_key() 
     assert service.find(world.ctx, "env1") is None
     assert sum(world.ctx.clock.slept) >= removal.SETTLED_SECONDS
     assert world.told_of_ada() == []
+
+
+def waiting(world: World) -> list[dict[str, Any]]:
+    found = world.rows(tables.CONNECTIONS)
+    return [row for row in found if row["sk"] == tables.CONNECTION_PENDING]
+
+
+def test_what_waits_is_listed_nowhere_and_goes_with_its_integration_and_environment() -> None:
+    for remove in (
+        lambda world: world.app.delete("/integrations/rot").status == 200,
+        lambda world: world.shred(),
+    ):
+        world = World()
+        made = world.connected("waiting")
+        for query in ("", "?integrationId=rot", f"?connectionId={made}", "?endUserId=ada-1815"):
+            listed = world.app.get(f"/connections{query}").json()["connections"]
+            assert made not in [each["connection_id"] for each in listed], query
+        assert [row["sk"] for row in waiting(world)] == [tables.CONNECTION_PENDING]
+        assert remove(world)
+        assert waiting(world) == []

@@ -29,7 +29,7 @@ from keystow.events import outbox, traces
 from keystow.log import logger
 from keystow.modes import revocation
 from keystow.oauth.redaction import plain
-from keystow.records.connection import EndUser, Sealed
+from keystow.records.connection import EndUser, Sealed, integration_partition
 from keystow.records.environment import Environment
 from keystow.refresh.due import shard_of
 from keystow.registry import integrations, providers
@@ -139,6 +139,7 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
         draft.sealed.as_bytes(),
     )
     item: Item = {
+        **_listed(draft.integration, pending_id),
         "generation": pending_id,
         "until": until,
         "due_shard": shard_of(draft.connection_id),
@@ -312,6 +313,16 @@ def _note(ctx: Context, draft: Draft, saved: Saved) -> None:
 
 def _place(integration: Integration, connection_id: str) -> Key:
     return tables.connection_pending(integration.environment, integration.id, connection_id)
+
+
+def _listed(integration: Integration, pending_id: str) -> Item:
+    """Return by what removals of an integration or environment find it, and lists do not."""
+    partition = integration_partition(integration.environment, integration.id)
+    return {
+        "environment": tables.pending_partition(integration.environment),
+        "integration": tables.pending_partition(partition),
+        "created": pending_id,
+    }
 
 
 def _binding(integration: str, connection_id: str, pending_id: str) -> tuple[str, ...]:

@@ -114,8 +114,9 @@ def _remove_data_keys(ctx: Context, environment: Environment) -> None:
 
 
 def _remove_listed_rows(ctx: Context, environment: Environment, batches: int) -> None:
-    for table in _LISTED:
-        batches, done = remove_listed(ctx, table, "by_environment", environment.id, batches)
+    waiting = (tables.CONNECTIONS, tables.pending_partition(environment.id))
+    for table, partition in (waiting, *((each, environment.id) for each in _LISTED)):
+        batches, done = remove_listed(ctx, table, "by_environment", partition, batches)
         if not done:
             raise ApiError(
                 "temporarily_unavailable",

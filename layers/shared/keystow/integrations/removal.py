@@ -102,9 +102,17 @@ def _finish(ctx: Context, mark: Item, *, settled: bool) -> None:
 def remove_connections(
     ctx: Context, environment: str, integration_id: str, batches: int
 ) -> tuple[int, bool]:
-    """Remove the connections of one integration; return the batches left, and whether all went."""
-    partition = integration_partition(environment, integration_id)
-    return remove_listed(ctx, tables.CONNECTIONS, "by_integration", partition, batches)
+    """Remove the connections of one integration, and what waits to become one.
+
+    Returns:
+        The batches left, and whether all went.
+    """
+    connections = integration_partition(environment, integration_id)
+    for partition in (tables.pending_partition(connections), connections):
+        batches, done = remove_listed(ctx, tables.CONNECTIONS, "by_integration", partition, batches)
+        if not done:
+            return batches, False
+    return batches, True
 
 
 def remove_listed(

@@ -116,6 +116,11 @@ def connection_pending(environment: str, integration: str, connection_id: str) -
     return Key(CONNECTIONS, pk, CONNECTION_PENDING)
 
 
+def pending_partition(partition: str) -> str:
+    """Return where an index lists what waits, apart from the connections of a partition of it."""
+    return f"pending#{partition}"
+
+
 def journal(environment: str, integration: str, connection_id: str, entry: str) -> Key:
     """Return the key of a token that lost a race but may still be needed."""
     pk = connection_pk(environment, integration, connection_id)
