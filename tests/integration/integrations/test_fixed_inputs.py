@@ -155,6 +155,22 @@ def test_an_import_gets_what_is_fixed_and_another_value_is_refused(world: World)
         assert refused.json()["error"]["errors"][0]["path"] == ["connection_config", "site"]
 
 
+def test_an_import_is_not_answered_with_a_secret_of_the_owner(world: World) -> None:
+    fix(world, site="acme", partner=SECRET)
+    body = {
+        "provider_config_key": "rot",
+        "connection_id": "imported",
+        "connection_config": {"team": "red"},
+        "credentials": {"type": "OAUTH2", "access_token": "a", "refresh_token": "r"},
+    }
+    made = world.app.post("/connections", body)
+    assert made.status == 201, made.body
+    assert made.json()["connection_config"] == {"site": "acme", "team": "red"}
+    assert SECRET.encode() not in made.body
+    read = world.read("imported").json()["connection_config"]
+    assert read["partner"] == SECRET, "who may read credentials sees it"
+
+
 def test_connections_of_before_keep_their_values_until_they_are_authorized_anew(
     world: World,
 ) -> None:

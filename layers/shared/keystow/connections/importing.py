@@ -23,6 +23,8 @@ from keystow.secret import Secret
 from keystow.store import gates, tables
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from keystow.catalog.loader import Provider
     from keystow.connections.requests import ImportBody
     from keystow.context import Context
@@ -111,7 +113,9 @@ def import_connection(
             fetched=kind != "NONE",
         ),
     )
-    return _shown(saved, integration.unique_key, sealed)
+    # Whoever imports has given the rest, and need not be one who may read the owner's secrets.
+    hidden = provider.secret_inputs & set(integration.fixed_names)
+    return _shown(saved, integration.unique_key, sealed, hidden)
 
 
 def _config(
@@ -162,13 +166,16 @@ def environment_of(ctx: Context, environment: str) -> Environment:
     return Environment.from_item(item)
 
 
-def _shown(saved: Saved, unique_key: str, sealed: Sealed) -> dict[str, Any]:
+def _shown(
+    saved: Saved, unique_key: str, sealed: Sealed, hidden: Collection[str]
+) -> dict[str, Any]:
     return views.full(
         saved.connection,
         unique_key,
         sealed,
         with_credentials=True,
         with_refresh_token=True,
+        hidden_inputs=hidden,
         date=iso,
     )
 
