@@ -134,6 +134,21 @@ def test_what_is_left_of_one_integration_holds_up_no_other(monkeypatch: pytest.M
     assert account.rows() == []
 
 
+def test_a_removal_leaves_to_another_call_what_that_call_may_be_at() -> None:
+    account = Account()
+    account.integration("at_work")
+    account.integration("other")
+    found = registry.by_unique_key(account.ctx, "env1", "at_work", fresh=True)
+    assert found is not None
+    account.ctx.store.transact([integration_removal.mark(account.ctx, "env1", found)])
+    assert account.app.delete("/integrations/other").status == 200
+    assert {row["pk"].rpartition("#")[2] for row in account.rows()} == {"at_work-c0"}
+    account.ctx.clock.advance(integration_removal.SETTLED_MS / 1000 + 1)
+    account.integration("another")
+    assert account.app.delete("/integrations/another").status == 200
+    assert account.rows() == []
+
+
 def test_marks_of_removals_do_not_pile_up() -> None:
     account = Account()
     for number in range(60):
@@ -175,6 +190,7 @@ def test_a_removal_that_was_killed_is_ended_by_the_schedule(
     assert account.app.delete(f"/environments/{number}", key=account.account).status == 503
     monkeypatch.undo()
     assert account.rows() != []
+    account.ctx.clock.advance(integration_removal.SETTLED_MS / 1000 + 1)
 
     assert account.finish() == {"environments": 1, "deleted": 1}
 

@@ -251,6 +251,21 @@ def test_a_trailer_that_is_no_header_field_does_not_cost_the_body(serve, egress)
         assert egress.send("GET", serve(head + body).url()).body == TOKEN
 
 
+@pytest.mark.parametrize(
+    "framed",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\n14\r\n" + TOKEN + b"\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n14\r\n" + TOKEN + b"\r\n0\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n14\r\n" + TOKEN + b"\n0\n\n",
+        b"Content-Length: 21\r\n\r\n" + TOKEN,
+    ],
+)
+def test_an_object_that_is_closed_counts_although_its_framing_has_no_end(
+    serve, egress, framed
+) -> None:
+    assert egress.send("GET", serve(b"HTTP/1.1 200 OK\r\n" + framed).url()).body == TOKEN
+
+
 def test_what_looks_like_a_head_within_the_body_is_left_alone(serve, egress) -> None:
     body = b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n"
     assert egress.send("GET", serve(answer(body)).url()).body == body
@@ -312,6 +327,16 @@ def test_an_answer_of_just_the_limit_passes(serve, egress) -> None:
 def test_an_answer_packed_without_being_asked_is_unpacked(serve, egress) -> None:
     server = serve(answer(gzip.compress(b'{"a":1}'), headers="Content-Encoding: gzip\r\n"))
     assert egress.send("GET", server.url()).json() == {"a": 1}
+
+
+def test_a_body_that_is_packed_is_unpacked_whatever_its_head_says(serve, egress) -> None:
+    for headers, packed in (
+        ("", gzip.compress(TOKEN)),
+        ("Content-Encoding: none\r\n", gzip.compress(TOKEN)),
+        ("Content-Encoding: gzip\r\n", gzip.compress(TOKEN[:9]) + gzip.compress(TOKEN[9:])),
+    ):
+        server = serve(answer(packed, headers=headers))
+        assert egress.send("GET", server.url()).body == TOKEN
 
 
 def test_no_redirect_is_followed_unless_asked_for(serve, egress) -> None:

@@ -29,6 +29,8 @@ def read(body: bytes, content_type: str = "application/json") -> Any:
         ('"latin1"', "latin-1"),
         ("windows-1252", "cp1252"),
         ("UTF-16", "utf-16"),
+        ("UTF-16", "utf-16-be"),
+        ("utf-8", "utf-16-le"),
         ("utf-16le", "utf-16-le"),
         ("utf-8", "utf-8"),
         ("utf-8", "utf-8-sig"),
@@ -83,6 +85,17 @@ def test_only_charsets_of_the_web_are_decoded(charset) -> None:
         ('{"a": Infinity, "b": 1}', {"b": 1}),
         ("18446744073709551615", 2**64 - 1),
         ("1.0", 1.0),
+        ("undefined", None),
+        ("None", None),
+        ("01234", 1234),
+        ("+1", 1),
+        ("-007.50", -7.5),
+        (".5", 0.5),
+        ("1.", 1),
+        ("0x1F", None),
+        ("1,", 1),
+        ("[1, 2,]", [1, 2]),
+        ('"it\\\'s \\x41 \\u00e9 \\u12"', "it's \\x41 \u00e9 \\u12"),
     ],
 )
 def test_an_odd_value_in_another_field_is_read_over(odd, kept) -> None:
@@ -122,6 +135,10 @@ def _depth(value: Any) -> int:
         b'\\"' * 450_000,
         b"[" * 900_000,
         b'{"a":[' + b'"\\' * 450_000,
+        b'{"a":' + b'\\"' * 450_000,
+        b"x{" * 450_000,
+        b"x" * 900_000 + b"{",
+        b"{" + b"0" * 900_000,
     ],
 )
 def test_no_body_takes_long_to_be_found_unreadable(hostile) -> None:
@@ -139,16 +156,35 @@ def test_no_body_takes_long_to_be_found_unreadable(hostile) -> None:
         b"{A}\0\0\0",
         b"{A}\n<!-- served by web-7 -->",
         b"\0{A}\n",
+        b")]}',\n{A}",
+        b"while(1);{A}",
+        b"for (;;);{A}\n",
+        b"<br />\n<b>Warning</b>: cannot write in <b>/srv/x.php</b> on line <b>7</b><br />\n{A}",
     ],
 )
 def test_what_stands_around_an_object_is_not_read(body) -> None:
     assert read(body.replace(b"{A}", b'{"access_token":"new"}')) == {"access_token": "new"}
 
 
-@pytest.mark.parametrize("body", [b"null access_token", b"1 2", b'"a" b', b"[] x", b"x {}"])
+@pytest.mark.parametrize(
+    "body", [b"null access_token", b"1 2", b'"a" b', b"[] x", b"x []", b"f({});"]
+)
 def test_only_an_object_may_be_followed_by_something_else(body) -> None:
     with pytest.raises(ValueError, match="not JSON"):
         read(body)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<html><style>body { color: red }</style></html>",
+        b'<script>var x = {"access_token": "a"};</script>',
+        b"body { color: red }",
+    ],
+)
+def test_a_page_is_never_taken_for_an_object(page) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        read(page)
 
 
 def test_a_number_alone_that_cannot_be_kept_is_no_answer() -> None:

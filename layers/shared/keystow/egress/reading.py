@@ -15,6 +15,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
+from keystow.egress.mending import mended
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,10 +56,14 @@ _MARKS: Final = (  # UTF-32 first: its little-endian mark begins with that of UT
     (codecs.BOM_UTF16_LE, "utf_16"),
     (codecs.BOM_UTF16_BE, "utf_16"),
 )
+_ALL_MARKS: Final = tuple(mark for mark, _codec in _MARKS)
 # A text (closed or not) counts as one piece, so that no bracket within it is taken for structure.
 _PIECES: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _AROUND: Final = "\ufeff\0 \t\r\n"  # marks and fillings that stand around a body
-_FIELD_NAME: Final = re.compile(r"[^\s<>{}\"']{1,200}")
+_FIELD_NAME: Final = re.compile(r"[^<>{}\"'\x00-\x1f]{1,200}")
+# What servers put before an object, so that no page can load it as a script, and what goes wrong on
+# them before they answer. The object must then end the body.
+_BEFORE: Final = re.compile(r"[^{]{0,8000}+(?=\{)")
 
 
 class _LeftOut:
@@ -87,6 +93,18 @@ def json_of(body: bytes, content_type: str = "") -> Any:
     raise ValueError("the answer is not JSON")
 
 
+def is_whole_object(body: bytes | bytearray) -> bool:
+    """Return whether a body is an object of JSON up to its closing bracket."""
+    text = body.decode("utf_8", "replace").strip(_AROUND)
+    if not (text.startswith("{") and text.endswith("}")):
+        return False
+    try:
+        _, end = _DECODER.raw_decode(_shallow(text))
+    except (ValueError, RecursionError):
+        return False
+    return bool(end)
+
+
 def form_of(body: bytes, content_type: str = "") -> dict[str, str]:
     """Return the fields of ``application/x-www-form-urlencoded``; the last value of a name wins.
 
@@ -110,7 +128,7 @@ def _texts(body: bytes, content_type: str) -> Iterator[tuple[str, str]]:
         declared = _DECLARED.search(content_type)
         name = declared.group(1).lower().replace("_", "-") if declared else ""
         codec = _CHARSETS.get(name)
-    if codec is None and b"\0" in body[:4]:
+    if b"\0" in body[:4] and not body.startswith(_ALL_MARKS):
         codec = json.detect_encoding(body)  # RFC 4627 section 3: UTF-16 or 32 without a mark
     if codec is not None:
         yield body.decode(codec, "replace"), codec
@@ -121,10 +139,28 @@ def _parsed(text: str) -> Any:
     if text.count("[") + text.count("{") > MAX_DEPTH:
         text = _shallow(text)
     text = text.strip(_AROUND)
-    found, end = _DECODER.raw_decode(text)
+    try:
+        found, end = _DECODER.raw_decode(text)
+    except ValueError:
+        return _parsed_after_all(text)
     if end < len(text) and not isinstance(found, dict):
-        raise ValueError("it goes on")
+        return _parsed_after_all(text)
     return found  # of an object, what stands behind it (a comment of the server's) is not read
+
+
+def _parsed_after_all(text: str) -> Any:
+    """Read an object that is written not quite as JSON, or has something before it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    before = _BEFORE.match(text)
+    if before is None:
+        raise ValueError("there is no object in it")
+    found, _end = _DECODER.raw_decode(mended(text[before.end() :]))
+    if not isinstance(found, dict) or (before.end() and not text.endswith("}")):
+        raise ValueError("it is no object")
+    return found
 
 
 def _shallow(text: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from keystow.egress.errors import EgressFailed
 from keystow.egress.head import Head, TooLargeHead
+from keystow.egress.reading import is_whole_object
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Sequence
 
     from keystow.egress.client import Timer
+
+_GZIP: Final = b"\x1f\x8b\x08"
 
 
 class Receiver:
@@ -46,14 +49,21 @@ class Receiver:
 
 
 def chunks_of(response: Any) -> Iterator[bytes]:
-    """Yield the body; trailers, which nobody reads, may be no header fields."""
+    """Yield the body; trailers, which nobody reads, may be no header fields.
+
+    A body whose framing has no proper end counts when it ends by itself: an object of JSON that is
+    closed was not cut off, whatever length was announced.
+    """
     import httpcore
 
+    received = bytearray()
     try:
-        yield from response.iter_stream()
+        for chunk in response.iter_stream():
+            received += chunk
+            yield chunk
     except httpcore.RemoteProtocolError as error:
         # Once the head is read, the parser says this of trailers only: the body is whole.
-        if not str(error).startswith("illegal header line"):
+        if not str(error).startswith("illegal header line") and not is_whole_object(received):
             raise
 
 
@@ -72,19 +82,26 @@ def read_body(chunks: Any, announced: str | None, max_bytes: int) -> bytes:
 def unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """Undo gzip or deflate, which some servers send although nobody asked; bounded.
 
-    A body that is not packed, although its head says so, is taken as it is.
+    A body that is not packed, although its head says so, is taken as it is. One that is packed by
+    gzip shows it by its first bytes, whatever its head says.
     """
-    if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"} or not body:
+    said = encoding.strip().lower()
+    if said not in {"gzip", "x-gzip", "deflate"} and not body.startswith(_GZIP):
         return body
     import zlib
 
     ways = [zlib.MAX_WBITS | 32]
-    if "deflate" in encoding.lower():
+    if said == "deflate":
         ways.append(-zlib.MAX_WBITS)  # without the wrapping that RFC 9110 section 8.4.1.2 asks for
     for wbits in ways:
         decoder = zlib.decompressobj(wbits=wbits)
         try:
             plain = decoder.decompress(body, max_bytes + 1)
+            while decoder.unused_data.startswith(_GZIP) and len(plain) <= max_bytes:
+                # Another member follows (RFC 1952 section 2.2).
+                rest = decoder.unused_data
+                decoder = zlib.decompressobj(wbits=wbits)
+                plain += decoder.decompress(rest, max_bytes + 1 - len(plain))
         except zlib.error:
             continue
         if len(plain) > max_bytes:

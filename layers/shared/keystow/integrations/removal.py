@@ -3,8 +3,8 @@
     integration and name gone, mark written ─▶ gates shut ─▶ connections removed ─▶ mark gone
     one transaction: nobody finds it           nothing new    bounded in one call   after a minute
 
-The mark names what is still to be done. The same call again goes on with it; so do later removals
-in the environment, a few each, and whoever looks after removals from time to time
+The mark names what is still to be done. The same call again goes on with it; a minute later so do
+other removals in the environment, a few each, and whoever looks after removals from time to time
 (:mod:`keystow.environments.unfinished`): one call stays short however many connections there are,
 and nothing is forgotten when one is cut off. A mark outlives its work by a minute, for one more
 look: an index shows what was stored in the last moment a little later than the table.
@@ -72,8 +72,8 @@ def purge(
         own = _is_of(item, unique_key)
         settled = now - item["removed_at"] > SETTLED_MS
         if not own:
-            if "left_of" not in item and not settled:
-                continue  # done, and too early for the last look
+            if not settled:
+                continue  # its own call may be at it; then it is too early for the last look
             if not others:
                 return True
             others -= 1

@@ -26,6 +26,8 @@ _CLIENT_PLACES: Final = ("data.token", "jwt")
 # Other names under which answers tell the end of a token: of a life or a moment.
 _OTHER_ENDS: Final = (
     *("expires_on", ".expires", "expires", "expiry", "expiry_date", "expiresIn", "expiresAt"),
+    *("access_token_expires_in", "access_token_expires_at", "token_expires_in", "expire_in"),
+    *("expires_time", "expiration", "expiresOn", "accessTokenExpiresAt", "exp"),
 )
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import base64
 import math
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from keystow.clock import parse_date
 from keystow.egress.reading import json_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LONGEST_LIFE: Final = 100 * 366 * 86_400.0  # beyond a century a token does not expire
 # A larger number of seconds is no life but a moment: 1e9 s are 31 years, or the year 2001.
@@ -27,9 +30,11 @@ _MOST_PARTS: Final = 3  # header, claims and signature of a JWT (RFC 7515 §3.1)
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _AMOUNT: Final = re.compile(
     r"([0-9]+(?:\.[0-9]+)?)\s*"
-    r"(ms|millis(?:econds?)?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)",
+    r"(ms|millis(?:econds?)?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)\.?",
     re.IGNORECASE,
 )
+# As Go writes a span: 1h30m0s.
+_GO: Final = re.compile(r"(?=[0-9])(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?")
 _ISO_DURATION: Final = re.compile(
     r"P(?:([0-9.]+)Y)?(?:([0-9.]+)M)?(?:([0-9.]+)W)?(?:([0-9.]+)D)?"
     r"(?:T(?:([0-9.]+)H)?(?:([0-9.]+)M)?(?:([0-9.]+)S)?)?",
@@ -48,6 +53,7 @@ _DATE: Final = re.compile(
     r"\s*(Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})?(?:\s+(?:UTC|GMT))?",
     re.IGNORECASE,
 )
+_NAMED_ZONE: Final = re.compile(r"\[[A-Za-z0-9_+/-]{1,40}\]$")
 _ZONE: Final = re.compile(r"(?:Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?|[A-Z]{3,4})$", re.IGNORECASE)
 
 
@@ -101,8 +107,9 @@ def seconds_of(value: Any) -> float | None:
         unit = found[2].lower()
         return float(found[1]) * _UNITS["ms" if unit.startswith(("ms", "milli")) else unit[0]]
     if (found := _ISO_DURATION.fullmatch(text)) and any(found.groups()):
-        parts = zip(found.groups(), _ISO_SECONDS, strict=True)
-        return sum((_number(part) or 0.0) * seconds for part, seconds in parts if part)
+        return _summed(found.groups(), _ISO_SECONDS)
+    if found := _GO.fullmatch(text):
+        return _summed(found.groups(), _ISO_SECONDS[-3:])
     if found := _CLOCK.fullmatch(text):
         days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
         return days * 86_400 + hours * 3_600 + minutes * 60 + seconds
@@ -122,6 +129,11 @@ def end_in_jwt(token: str, now: float) -> float | None:
     if not isinstance(header, dict) or "alg" not in header or not isinstance(claims, dict):
         return None
     return _ahead(moment(claims.get("exp")), now)
+
+
+def _summed(parts: Sequence[str | None], units: Sequence[float]) -> float:
+    pairs = zip(parts, units, strict=True)
+    return sum((_number(part) or 0.0) * seconds for part, seconds in pairs if part)
 
 
 def _decoded(part: str) -> Any:
@@ -149,7 +161,8 @@ def _date(text: str) -> float | None:
         return None
     if found := _ASP_NET.fullmatch(text):
         return max(0, int(found[1])) / 1000 or None
-    if found := _DATE.fullmatch(text.partition(" m=")[0]):  # Go adds a clock of its own
+    # Go adds a clock of its own, Java the name of a zone.
+    if found := _DATE.fullmatch(_NAMED_ZONE.sub("", text.partition(" m=")[0])):
         year, month, day, time, zone = found.groups()
         offset = "+00:00" if (zone or "Z").upper() in {"Z", "UTC", "GMT"} else zone
         text = f"{year}-{month}-{day}T{time}{offset}"

@@ -138,7 +138,7 @@ def error_page(
         details=layout.details(
             (
                 ("Code", told.get("error") or kind),
-                ("Message", said or message),
+                ("Reason", said or message),
                 ("Log", log_id),
             )
         ),

@@ -61,9 +61,15 @@ MARK: Final = """<div class="mark" aria-hidden="true"><svg viewBox="0 0 24 24"><
 
 
 def details(rows: Sequence[tuple[str, str]]) -> str:
-    """Return "Show details" as markup; the rows, label and value, may hold any text."""
+    """Return "Show details" as markup.
+
+    Args:
+        rows: label and value. A value may hold any text; its element has the label, in lower case,
+            for its id, so that a support tool can find it.
+    """
     shown = "".join(
-        f'<dt>{html.escape(label)}</dt><dd dir="auto">{html.escape(value)}</dd>'
+        f"<dt>{html.escape(label)}</dt>"
+        f'<dd id="{html.escape(label.lower())}" dir="auto">{html.escape(value)}</dd>'
         for label, value in rows
         if value
     )
