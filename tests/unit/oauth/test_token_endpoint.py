@@ -336,6 +336,26 @@ def test_no_failure_shows_what_was_sent() -> None:
 # RFC 6749 §4.4: client credentials
 
 
+def test_departures_of_an_entry_count_for_client_credentials_as_for_codes() -> None:
+    egress = replying(json_answer({"data": {"token": "at", "ttl": 60}}))
+    tokens = client_credentials(
+        egress,
+        token_exchange={
+            "body_format": "json",
+            "client_auth": "basic",
+            "grant_type": "client",
+            "headers": {"X-Own": "${clientId}"},
+            "params": {"a": "b"},
+            "response": {"root": "data", "access_token": "token", "expires_in": "ttl"},
+        },
+    )
+    sent = egress.sent[0]
+    assert sent.json == {"a": "b", "grant_type": "client"}
+    assert sent.headers["X-Own"] == CLIENT.client_id
+    assert sent.headers["Authorization"].startswith("Basic ")
+    assert (tokens.access_token.reveal(), tokens.expires_at) == ("at", NOW + 60)
+
+
 def test_client_credentials_ask_with_scopes_and_added_parameters() -> None:
     egress = replying(json_answer({"access_token": "at", "expires_in": 60}))
     tokens = client_credentials(

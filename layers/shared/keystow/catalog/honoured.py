@@ -19,6 +19,11 @@ _OF_OTHER_MODES: Final = (
     *("token_response", "token_response_headers", "additional_steps", "assertion"),
     *("assertion_option", "signature", "token"),
 )
+# Client credentials have no refresh token: a new token is asked for as the first one was.
+_OF_REFRESHES: Final = (
+    *("token_refresh", "refresh_url", "use_refresh_url", "refresh_params"),
+    *("refresh_token_headers", "dual_tokens"),
+)
 _REQUESTED: Final = ("token_url", "refresh_url", "revocation_url", "request_url")
 
 
@@ -65,7 +70,7 @@ def _check_urls(definition: Mapping[str, Any]) -> None:
 
 def _check_token_requests(definition: Mapping[str, Any]) -> None:
     mode = definition["auth_mode"]
-    for name in _OF_OTHER_MODES:
+    for name in (*_OF_OTHER_MODES, *(_OF_REFRESHES if mode == "OAUTH2_CC" else ())):
         if name in definition:
             raise ValueError(f"{name} has no effect in {mode}")
     if definition.get("require_client_certificate"):

@@ -166,7 +166,7 @@ def client_credentials(
 
     Args:
         egress: the way out.
-        provider: its entry.
+        provider: its entry; ``token_params`` and ``token_exchange`` shape the request.
         client: the app's id and secret, as the connection holds them.
         connection_config: fills templates; ``oauth_scopes`` (comma separated) is the scope asked
             for, ``authorization_params`` (a mapping) is added to the request.
@@ -178,12 +178,17 @@ def client_credentials(
         ReservedParameter: ``authorization_params`` would replace the client's authentication.
     """
     definition = provider.definition
-    proof = client_authentication.for_client_credentials(definition, client)
+    departures: Mapping[str, Any] = definition.get("token_exchange") or {}
     values = token_request.template_values(connection_config, now)
+    if "client_auth" in departures:
+        proof = token_request.proof_for(provider, client, departures, values)
+    else:
+        proof = client_authentication.for_client_credentials(definition, client)
     params, foreign = token_request.filled(
-        definition.get("token_params") or {}, {**values, **token_request.client_values(client)}
+        {**(definition.get("token_params") or {}), **(departures.get("params") or {})},
+        {**values, **token_request.client_values(client)},
     )
-    params.setdefault("grant_type", "client_credentials")
+    params.setdefault("grant_type", departures.get("grant_type") or "client_credentials")
     scopes = connection_config.get("oauth_scopes")
     if isinstance(scopes, str) and scopes:
         separator = str(definition.get("scope_separator") or " ")
@@ -198,7 +203,7 @@ def client_credentials(
             params[str(name)] = value
     url = token_request.url_of(provider.token_url, provider, connection_config)
     secrets = (*client.secrets(), *foreign)
-    request = TokenRequest(url, params, {}, secrets, values)
+    request = TokenRequest(url, params, departures, secrets, values)
     answer, payload = token_request.send(egress, provider, client, proof, request)
     if payload is not None and token_request.succeeded(provider, answer, payload):
         found = token_answer.token_set(definition, payload, now, "client_credentials", default_life)
