@@ -40,7 +40,7 @@ export const texts = {
   goBack: 'Back',
   details: 'Show details',
   detailCode: 'Code',
-  detailSaid: 'Message',
+  detailSaid: 'Reason',
   detailReference: 'Reference',
   detailLog: 'Log',
   theProvider: 'The provider',

@@ -120,7 +120,8 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
         "It sent you back without approval. Try again; if it goes on, hand on the details.",
     ),
     "token_err": Sentence(
-        "{name} did not give access", "It could not be asked just now. Please try again."
+        "{name} did not give access",
+        "The last step of signing in failed. Try again; if it goes on, hand on the details.",
     ),
     "state_err": _START_AGAIN,
     "invalid_oauth_state": _START_AGAIN,
