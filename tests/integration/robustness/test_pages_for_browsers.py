@@ -126,5 +126,5 @@ def test_the_details_name_the_log_of_the_attempt(world: World) -> None:
     token, browser = world.session(), world.browser()
     state = world.begun(browser, token)["state"]
     page = world.back(browser, state, code="", error="server_error").body.decode()
-    told = page.split('<dt>Log</dt><dd dir="auto">')[1].split("<")[0]
+    told = page.split('<dt>Log</dt><dd id="log" dir="auto">')[1].split("<")[0]
     assert world.app.get(f"/activity/{told}").status == 200
