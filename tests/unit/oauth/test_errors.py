@@ -177,3 +177,32 @@ def test_what_was_sent_shows_neither_in_the_code_nor_in_the_description() -> Non
         answer, json.loads(answer.body), secrets=(each for each in ["rt-hidden"]), now=NOW
     )
     assert "rt-hidden" not in f"{error.code} {error.description} {error}"
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"code": 20_111, "msg": "refresh token not found"}, "20111"),
+        ({"error": {"code": 190, "message": "Session has expired"}}, "190"),
+        ({"error": {"code": 190, "type": "OAuthException"}}, "oauthexception"),
+        ({"error": 400, "message": "Bad Request"}, "http_400"),
+        ({"code": True}, "http_400"),
+    ],
+)
+def test_a_code_that_is_a_number_is_told(payload, code) -> None:
+    assert read(payload).code == code
+
+
+def test_a_reason_in_plain_text_is_told_without_what_was_sent() -> None:
+    answer = text_answer("Client marked-id is blocked: write to us", 403, "text/plain")
+    failed = from_answer(answer, None, secrets=["marked-id"], now=NOW)
+    assert (failed.code, failed.description) == (
+        "http_403",
+        "Client *** is blocked: write to us",
+    )
+
+
+@pytest.mark.parametrize(("body", "status"), [("<h1>No</h1>", 403), ("x" * 501, 403), ("{", 400)])
+def test_a_page_or_data_is_no_reason(body, status) -> None:
+    failed = from_answer(text_answer(body, status), None, secrets=(), now=NOW)
+    assert failed.description.endswith("could not be read")

@@ -119,6 +119,7 @@ _VAGUE: Final = frozenset(
     {"invalid_request", "unauthorized_client", "access_denied", "unauthorized"}
 )
 _CODE_FIELDS: Final = ("error", "error_code", "errorCode", "code", "status", "reason", "type")
+_NUMBERED_FIELDS: Final = ("error", "error_code", "errorCode", "code")
 _TEXT_FIELDS: Final = (
     "error_description",
     "error_message",
@@ -134,6 +135,7 @@ _TEXT_FIELDS: Final = (
 _CODE_SHAPE: Final = re.compile(
     r"(?=.{1,64}\Z)(?:[a-z]{1,30}|[a-z]{0,8}[0-9]{1,7})(?:[_.:-]+(?:[a-z]{1,30}|[a-z]{0,8}[0-9]{1,7}))*"
 )
+_LONGEST_SENTENCE: Final = 500
 _MOST_PATIENCE: Final = 24 * 3600.0
 
 
@@ -205,10 +207,10 @@ def from_answer(answer: Answer, payload: Any, *, secrets: Iterable[str], now: fl
     """
     secrets = tuple(secrets)
     code, text = _code_and_text(payload)
-    description = cleaned(text, secrets)
+    description = cleaned(text or _plain_text(answer, decoded=payload is not None), secrets)
     kind = _kind(answer.status, code, text, decoded=payload is not None, headers=answer.headers)
     code = cleaned(code, secrets)
-    if not _CODE_SHAPE.fullmatch(code):
+    if code == str(answer.status) or not _CODE_SHAPE.fullmatch(code):
         code = f"http_{answer.status}" if answer.status >= 300 else "unusable_answer"  # noqa: PLR2004
     if not description:
         description = _own_words(answer, decoded=payload is not None)
@@ -280,9 +282,23 @@ def _code_and_text(payload: Any) -> tuple[str, str]:
         for f in _CODE_FIELDS
         if isinstance(c := p.get(f), str) and c
     ]
+    codes += [
+        str(c)
+        for p in places
+        for f in _NUMBERED_FIELDS
+        if isinstance(c := p.get(f), int) and not isinstance(c, bool)
+    ]
     known = _TERMINAL | _CONFIGURATION | _THROTTLED | _TRANSIENT
     code = next((c for c in codes if c in known), codes[0] if codes else "")
     return code, texts[0] if texts else ""
+
+
+def _plain_text(answer: Answer, *, decoded: bool) -> str:
+    """Return the body of a refusal that is a sentence, and no page or data."""
+    if decoded or answer.status < 400 or len(answer.body) > _LONGEST_SENTENCE:  # noqa: PLR2004
+        return ""
+    text = answer.body.decode("utf_8", "replace").strip()
+    return "" if text.startswith(("<", "{", "[")) else text.strip('"')
 
 
 def _own_words(answer: Answer, *, decoded: bool) -> str:
