@@ -73,14 +73,13 @@ def _trimmed(value: Any) -> Any:
 
 # What was pasted is cut before anything else is done with it, so that what is tried at the provider
 # is what is stored and served. A password is kept as typed: white space may be part of it.
-# It stands last, since what stands last is done first; then lengths are told as those of a text.
 Trimmed = BeforeValidator(_trimmed)
-Key = Annotated[str, StringConstraints(min_length=1, max_length=KEY_MAX), Trimmed]
-UserName = Annotated[str, StringConstraints(max_length=KEY_MAX), Trimmed]
+Key = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=KEY_MAX)]
+UserName = Annotated[str, Trimmed, StringConstraints(max_length=KEY_MAX)]
 Password = Annotated[str, StringConstraints(max_length=KEY_MAX)]
-Token = Annotated[str, StringConstraints(min_length=1, max_length=TOKEN_MAX), Trimmed]
-ClientId = Annotated[str, StringConstraints(min_length=1, max_length=CLIENT_ID_MAX), Trimmed]
-ClientSecret = Annotated[str, StringConstraints(max_length=KEY_MAX), Trimmed]
+Token = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=TOKEN_MAX)]
+ClientId = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=CLIENT_ID_MAX)]
+ClientSecret = Annotated[str, Trimmed, StringConstraints(max_length=KEY_MAX)]
 
 
 def is_scope(text: str) -> bool:

@@ -48,13 +48,13 @@ def _date(value: Any) -> str:
 
 
 Date = Annotated[str, BeforeValidator(_date)]
-OptionalToken = Annotated[str, StringConstraints(max_length=TOKEN_MAX), Trimmed]
+OptionalToken = Annotated[str, Trimmed, StringConstraints(max_length=TOKEN_MAX)]
 
 
 class ConfigOverride(Body):
     """A connection's own OAuth client."""
 
-    client_id: Annotated[str, StringConstraints(max_length=CLIENT_ID_MAX), Trimmed] | None = None
+    client_id: Annotated[str, Trimmed, StringConstraints(max_length=CLIENT_ID_MAX)] | None = None
     client_secret: ClientSecret | None = None
 
 

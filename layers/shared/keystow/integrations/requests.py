@@ -34,8 +34,8 @@ _MAX_NAMES = 100
 ProviderId = Annotated[
     str, StringConstraints(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9_-]+$")
 ]
-Short = Annotated[str, StringConstraints(min_length=1, max_length=255), Trimmed]
-ConfigValue = Annotated[str, StringConstraints(max_length=8192), Trimmed]
+Short = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=255)]
+ConfigValue = Annotated[str, Trimmed, StringConstraints(max_length=8192)]
 ConfigName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Values: TypeAlias = dict[ConfigName, ConfigValue]
 
@@ -57,11 +57,11 @@ def _private_key(value: str) -> str:
     return value
 
 
-Link = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_link), Trimmed]
+Link = Annotated[str, Trimmed, StringConstraints(max_length=2048), AfterValidator(_link)]
 PrivateKey = Annotated[
-    str, StringConstraints(max_length=TOKEN_MAX), AfterValidator(_private_key), Trimmed
+    str, Trimmed, StringConstraints(max_length=TOKEN_MAX), AfterValidator(_private_key)
 ]
-RequiredSecret = Annotated[str, StringConstraints(min_length=1, max_length=KEY_MAX), Trimmed]
+RequiredSecret = Annotated[str, Trimmed, StringConstraints(min_length=1, max_length=KEY_MAX)]
 
 
 class _Present(Body):
@@ -82,7 +82,7 @@ class ClientCredentials(_Present):
     client_id: ClientId
     client_secret: RequiredSecret
     scopes: Scopes | None = None
-    webhook_secret: Annotated[str, StringConstraints(max_length=255), Trimmed] | None = None
+    webhook_secret: Annotated[str, Trimmed, StringConstraints(max_length=255)] | None = None
 
 
 class OAuth2Client(_Present):
@@ -92,7 +92,7 @@ class OAuth2Client(_Present):
     client_id: ClientId
     client_secret: ClientSecret = ""
     scopes: Scopes | None = None
-    webhook_secret: Annotated[str, StringConstraints(max_length=255), Trimmed] | None = None
+    webhook_secret: Annotated[str, Trimmed, StringConstraints(max_length=255)] | None = None
 
     @field_validator("client_secret", mode="before")
     @classmethod
