@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -32,8 +33,10 @@ LAMBDA = SimpleNamespace(
 )
 
 
-# The words that begin partition keys (keystow/store/tables.py); others begin with an id.
-PARTITIONS = frozenset({"key", "owner", "use", "session", "state", "socket"})
+# A word, not one of the ids (24 hex digits) that begin other partition keys
+# (keystow/store/tables.py).
+WORD = re.compile(r"([a-z_]{3,20})#.")
+WRITES = {"Put", "Update", "Delete", "PutItem", "UpdateItem", "DeleteItem"}
 
 
 @dataclass(frozen=True, order=True)
@@ -65,6 +68,7 @@ class Recorder:
     """Notes the permissions that the calls of the running function need."""
 
     used: dict[str, set[Permission]] = field(default_factory=dict)
+    written: dict[str, set[tuple[str, str, str]]] = field(default_factory=dict)
     function: str | None = None
     sent: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     broken: Callable[[str, Mapping[str, Any]], bool] | None = None
@@ -76,6 +80,10 @@ class Recorder:
             return
         service, operation = model.service_model.endpoint_prefix, model.name
         self.used.setdefault(self.function, set()).update(self._needed(service, operation, params))
+        for kind, part in writes_of(operation, params):
+            table = self.places[part["TableName"]]
+            row = (table, rows_of(part), kind)
+            self.written.setdefault(self.function, set()).add(row)
         if operation in {"SendMessage", "SendMessageBatch"}:
             queue = self.places[params["QueueUrl"]]
             bodies = [each["MessageBody"] for each in params.get("Entries", [params])]
@@ -126,6 +134,16 @@ class Recorder:
             yield Permission(f"dynamodb:{operation}", table, rows=rows_of(params))
 
 
+def writes_of(operation: str, params: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The kind of row of each write in a call, and the write."""
+    parts = [(operation, params)]
+    if operation == "TransactWriteItems":
+        parts = [(kind, part) for each in params["TransactItems"] for kind, part in each.items()]
+    for kind, part in parts:
+        if kind in WRITES:
+            yield kind_of(part), part
+
+
 def rows_of(params: Mapping[str, Any]) -> str:
     """What the partition key of a call begins with, if that is a word."""
     if "KeyConditionExpression" in params:
@@ -133,8 +151,20 @@ def rows_of(params: Mapping[str, Any]) -> str:
         partition = params["ExpressionAttributeValues"][placeholder]["S"]
     else:
         partition = params.get("Key", params.get("Item"))["pk"]["S"]
-    word = partition.partition("#")[0]
-    return f"{word}#*" if word in PARTITIONS else ""
+    found = WORD.match(partition)
+    return f"{found[1]}#*" if found else ""
+
+
+def kind_of(params: Mapping[str, Any]) -> str:
+    """What kind of row a write is about: ``state#*``, ``integration``, ``connection#secret``."""
+    place = params.get("Key", params.get("Item"))
+    sort_key = str(place["sk"]["S"])
+    if rows := rows_of(params):
+        # Counts of attempts lie with the session that they are of.
+        return rows + (sort_key.partition("#")[0] if rows == "session#*" else "")
+    if sort_key[0].isdigit():
+        return "message"
+    return sort_key if sort_key == "connection#secret" else sort_key.partition("#")[0]
 
 
 def purpose_of(params: Mapping[str, Any], side: str = "") -> str:

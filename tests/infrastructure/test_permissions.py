@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from keystow.store import tables
 from local.template import functions, load
-from tests.infrastructure.recording import PARTITIONS, Permission, deployed
+from tests.infrastructure.recording import Deployed, Permission, deployed
 from tests.infrastructure.scenario import Scenario
+from tests.unit.docs.reading import names, sections, text
+from tests.unit.docs.reading import rows as rows_of_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +41,7 @@ def resource_of(value: Any) -> str:
 
 PURPOSE = "kms:EncryptionContext:keystow:purpose"
 ROWS = "dynamodb:LeadingKeys"
+PATTERN = re.compile(r"[a-z_]{3,20}#\*")
 # "Null" makes a condition fail for a request that lacks what it asks about; "ForAllValues" of
 # nothing would be true.
 CONDITIONS: list[dict[str, Any]] = [
@@ -74,7 +78,7 @@ def permissions(statement: Mapping[str, Any]) -> Iterator[Permission]:
             resource = resource_of(place).replace("BrowserSocketFunction", "browser_socket")
             for purpose in values_of(condition, PURPOSE):
                 for rows in values_of(condition, ROWS):
-                    assert rows in {"", *(f"{word}#*" for word in PARTITIONS)}
+                    assert not rows or PATTERN.fullmatch(rows), rows
                     yield Permission(action, resource, purpose, rows)
 
 
@@ -102,11 +106,17 @@ def allowed() -> dict[str, set[Permission]]:
 
 
 @pytest.fixture(scope="module")
-def used() -> dict[str, set[Permission]]:
-    """Function's folder → what its calls needed."""
+def ran() -> Deployed:
+    """Everything the API offers, done."""
     with deployed() as running:
         Scenario(running)
-        return running.recorder.used
+        return running
+
+
+@pytest.fixture(scope="module")
+def used(ran: Deployed) -> dict[str, set[Permission]]:
+    """Function's folder → what its calls needed."""
+    return ran.recorder.used
 
 
 FOLDERS = sorted(Path(each["CodeUri"]).name for each in functions(TEMPLATE).values())
@@ -162,6 +172,48 @@ def test_who_needs_no_list_of_keys_cannot_read_one(folder: str) -> None:
             e for e in allowed()[folder] if e.resource == "KeysTable" and e.action not in WRITES
         }
         assert reads <= {Permission("dynamodb:GetItem", "KeysTable", rows="key#*")}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_function_is_held_to_the_partitions_that_it_writes(
+    folder: str, used: dict[str, set[Permission]]
+) -> None:
+    """Where all that it writes to a table lies in partitions of a kind, it can write no other."""
+    for each in allowed()[folder]:
+        if each.action not in WRITES or each.rows or (folder, each.resource) in OWN:
+            continue
+        rows = {call.rows for call in used[folder] if each.covers(call)}
+        assert "" in rows, f"{each.resource} {each.action}: needs {sorted(rows)} only"
+
+
+# Where it stands who gets in, and where secrets are sent.
+DECIDES = {"KeysTable", "RegistryTable", "SessionsTable"}
+# Who makes and ends keys may write the whole table.
+OWN = {(folder, "KeysTable") for folder in MAKE_KEYS}
+
+
+def test_it_is_written_which_rows_a_role_could_write_that_its_function_never_does(
+    ran: Deployed,
+) -> None:
+    """What no condition of IAM can tell apart, since it lies in one partition; in security.md."""
+    written = ran.recorder.written
+    kinds = {row for rows in written.values() for row in rows}
+    found = {}
+    for folder, may in allowed().items():
+        does = {(table, kind) for table, _, kind in written.get(folder, ())}
+        could = {
+            (table, kind)
+            for table, rows, kind in kinds
+            if any(e.action in WRITES and e.resource == table and e.rows in {"", rows} for e in may)
+        }
+        more = {table.removesuffix("Table") for table, _ in could - does if table in DECIDES}
+        if more:
+            found[folder] = sorted(more)
+    table = sections(text("docs/security.md"), 2)["Identity and permissions"]
+    stated = {
+        folder: sorted(names(row[1])) for row in rows_of_page(table) for folder in names(row[0])
+    }
+    assert stated == found, f"the page should say {found}"
 
 
 def test_no_policy_allows_all_of_anything() -> None:

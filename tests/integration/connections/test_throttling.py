@@ -361,7 +361,7 @@ def watch(world: World) -> list[str]:
     real = world.ctx.store.get
 
     def get(key: Any) -> Any:
-        if key.sk.startswith("throttle#"):
+        if key.pk.startswith("throttle#"):
             looked.append(key.sk)
         return real(key)
 
@@ -373,7 +373,7 @@ def test_a_pause_that_cannot_be_read_stops_no_refresh(world: World) -> None:
     real = world.ctx.store.get
 
     def get(key: Any) -> Any:
-        if key.sk.startswith("throttle#"):
+        if key.pk.startswith("throttle#"):
             raise StoreUnavailable("throttled")
         return real(key)
 
@@ -386,7 +386,7 @@ def test_a_pause_that_cannot_be_written_is_still_kept_here(world: World, hosts: 
     real = world.ctx.store.put
 
     def put(operation: Any) -> None:
-        if operation.key.sk.startswith("throttle#"):
+        if operation.key.pk.startswith("throttle#"):
             raise StoreUnavailable("throttled")
         real(operation)
 

@@ -11,7 +11,8 @@ from keystow.environments import bootstrap, keys
 from keystow.errors import ApiError
 from keystow.http import auth
 from keystow.http.messages import request_from
-from keystow.store import Put, StoreUnavailable, tables
+from keystow.store import Key, Put, StoreUnavailable, tables
+from keystow.vault import Purpose
 from tests.support import OLD_KEY, make_context, seed_environment, seed_key_of_old
 
 READ = "environment:variables:read"
@@ -74,6 +75,23 @@ def test_a_key_of_the_earlier_form_goes_on_working(case):
 
 def claim(seeded):
     return {"environment": seeded.environment.id, "number": seeded.environment.number}
+
+
+def test_what_was_sealed_under_data_keys_of_the_earlier_place_goes_on_opening():
+    ctx = make_context()
+    bootstrap.bootstrap(ctx)
+    environment = ctx.store.get(tables.environment_name("dev"))["environment"]
+    sealed = ctx.vault.seal(Purpose.CREDENTIAL, environment, ("c",), b"token")
+    ctx.store.delete(tables.keys_moved())
+    partition = tables.data_keys(environment)
+    for row in ctx.store.query(tables.REGISTRY, partition).items:
+        kept = {name: value for name, value in row.items() if name not in {"pk", "sk"}}
+        ctx.store.put(Put(Key(tables.REGISTRY, environment, f"datakey#{row['sk']}"), kept))
+        ctx.store.delete(Key(tables.REGISTRY, partition, row["sk"]))
+    bootstrap.bootstrap(ctx)
+    cold = make_context(store=ctx.store, kms=ctx.kms, clock=ctx.clock)
+    assert cold.vault.open(Purpose.CREDENTIAL, environment, ("c",), sealed) == b"token"
+    assert not ctx.store.query(tables.REGISTRY, environment, prefix="datakey#").items
 
 
 def test_a_row_that_looks_like_a_key_outside_of_the_keys_is_none():

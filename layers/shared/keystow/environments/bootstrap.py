@@ -74,7 +74,9 @@ def bootstrap(ctx: Context) -> dict[str, Any]:
 
 
 def take_over_keys(ctx: Context) -> int:
-    """Move the API keys of an earlier version from Registry to Keys; return how many there were.
+    """Move API keys and data keys of an earlier version to where they are now.
+
+    Returns how many API keys there were.
 
     It happens once. Later, a row in Registry that looks like a key is none: more functions may
     write there.
@@ -94,8 +96,17 @@ def take_over_keys(ctx: Context) -> int:
             ]
             ctx.store.transact(writes)
             moved += 1
+        _move_data_keys(ctx, owner)
     ctx.store.put(Put(tables.keys_moved(), {"at": int(ctx.clock.now() * 1000)}))
     return moved
+
+
+def _move_data_keys(ctx: Context, environment: str) -> None:
+    for item in pages(ctx.store, tables.REGISTRY, environment, prefix="datakey#"):
+        place = tables.data_key(environment, item["sk"].removeprefix("datakey#"))
+        kept = {name: value for name, value in item.items() if name not in {"pk", "sk"}}
+        before = Key(tables.REGISTRY, environment, item["sk"])
+        ctx.store.transact([Put(place, kept), Delete(before)])
 
 
 def done_already(ctx: Context, moved: int = 0) -> dict[str, Any]:

@@ -32,7 +32,6 @@ BATCHES_A_CALL: Final = 10
 # An index shows what was stored in the last moment a little later than the table.
 SETTLED_SECONDS: Final = 3.0
 _LISTED: Final = (tables.CONNECTIONS, tables.EVENTS, tables.ACTIVITY)
-_DATA_KEYS: Final = "datakey#"
 
 
 def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL) -> None:
@@ -102,15 +101,15 @@ def _end_api_keys(ctx: Context, environment: Environment) -> None:
 def _destroy_data_keys(ctx: Context, environment: Environment) -> None:
     """Take the wrapped keys out of their rows, which stay to tell that they are destroyed."""
     now = int(ctx.clock.now() * 1000)
-    for item in pages(ctx.store, tables.REGISTRY, environment.id, prefix=_DATA_KEYS):
+    for item in pages(ctx.store, tables.REGISTRY, tables.data_keys(environment.id)):
         if "wrapped" in item:
-            key = Key(tables.REGISTRY, environment.id, item["sk"])
+            key = tables.data_key(environment.id, item["sk"])
             ctx.store.update(Update(key, set={"destroyed_at": now}, remove=("wrapped",)))
 
 
 def _remove_data_keys(ctx: Context, environment: Environment) -> None:
-    for item in pages(ctx.store, tables.REGISTRY, environment.id, prefix=_DATA_KEYS):
-        ctx.store.delete(Key(tables.REGISTRY, environment.id, item["sk"]))
+    for item in pages(ctx.store, tables.REGISTRY, tables.data_keys(environment.id)):
+        ctx.store.delete(tables.data_key(environment.id, item["sk"]))
 
 
 def _remove_listed_rows(ctx: Context, environment: Environment, batches: int) -> None:
@@ -131,7 +130,7 @@ def _remove_registry_rows(ctx: Context, environment: Environment) -> None:
     """Remove every row but the environment's own, its gates, and the data keys' that go last."""
     for item in pages(ctx.store, tables.REGISTRY, environment.id):
         sort_key = item["sk"]
-        if sort_key == environment.key.sk or sort_key.startswith(_DATA_KEYS):
-            continue
-        if not gates.is_of_environment(sort_key):
+        if sort_key != environment.key.sk and not gates.is_of_environment(sort_key):
             ctx.store.delete(Key(tables.REGISTRY, environment.id, sort_key))
+    for item in pages(ctx.store, tables.REGISTRY, tables.throttles(environment.id)):
+        ctx.store.delete(tables.throttle(environment.id, item["sk"]))

@@ -162,9 +162,23 @@ def custom_provider(environment: str, provider: str) -> Key:
     return Key(REGISTRY, environment, f"provider#{provider}")
 
 
+def data_keys(environment: str) -> str:
+    """Return the partition of an environment's wrapped data keys.
+
+    It is apart from what else an environment has, since whoever seals something may write here:
+    a role can be held to partitions, not to kinds of rows in one.
+    """
+    return f"datakeys#{environment}"
+
+
 def data_key(environment: str, data_key_id: str) -> Key:
     """Return the key of a wrapped data key."""
-    return Key(REGISTRY, environment, f"datakey#{data_key_id}")
+    return Key(REGISTRY, data_keys(environment), data_key_id)
+
+
+def throttles(environment: str) -> str:
+    """Return the partition that says which token hosts are left alone; apart, as data keys are."""
+    return f"throttle#{environment}"
 
 
 def gate(environment: str, what: str, number: int) -> Key:
@@ -180,7 +194,7 @@ def gate(environment: str, what: str, number: int) -> Key:
 
 def throttle(environment: str, host: str) -> Key:
     """Return the key under which it stands until when a token host is left alone."""
-    return Key(REGISTRY, environment, f"throttle#{host}")
+    return Key(REGISTRY, throttles(environment), host)
 
 
 def api_key_lookup(key_hash: str) -> Key:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from keystow.store import ConditionFailed, Equals, Key, Update, tables
+from keystow.store import ConditionFailed, Equals, Update, tables
 from keystow.store.store import pages
 from keystow.value import Value
 from keystow.vault.kms import KmsError, Wrapped
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from keystow.store import Store
     from keystow.vault.kms import KeyWrapper
 
-_PREFIX: Final = "datakey#"
 # What KMS says of this one data key and the key that wrapped it; asking again changes nothing.
 _OF_THIS_ONE: Final = frozenset(
     {
@@ -75,8 +74,8 @@ def rewrap_environment(
     """
     rewrapped = 0
     refused: list[tuple[str, str]] = []
-    for item in pages(store, tables.REGISTRY, environment, prefix=_PREFIX):
-        name = item["sk"].removeprefix(_PREFIX)
+    for item in pages(store, tables.REGISTRY, tables.data_keys(environment)):
+        name = item["sk"]
         if "wrapped" not in item or name <= after:
             continue  # destroyed, or looked at
         made: int = item.get("wrapped_at") or item["created_at"]
@@ -94,7 +93,7 @@ def rewrap_environment(
             refused.append((name, error.code))
             continue
         update = Update(
-            Key(tables.REGISTRY, environment, item["sk"]),
+            tables.data_key(environment, name),
             set={
                 "wrapped": fresh.blob,
                 "key": fresh.key,
