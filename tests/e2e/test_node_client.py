@@ -145,6 +145,7 @@ def test_integrations_are_made_read_changed_and_removed(ran: Ran) -> None:
     assert set(made) == {
         *("unique_key", "provider", "display_name", "logo"),
         *("forward_webhooks", "created_at", "updated_at"),
+        *("callback_url", "own_callback"),
     }
     assert made["unique_key"] == "node gh:1@x"
     assert matches(TIME_Z, made["created_at"])
