@@ -1,6 +1,6 @@
 # Keystow's verbs. Each makes the environment that it needs; a second call needs no network.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format bench mutate validate build deploy bootstrap rewrap lock clean
+.PHONY: help run test test-full lint format bench mutate validate build deploy bootstrap rewrap restore lock clean
 
 STACK ?= keystow
 # What the stack was deployed with last, so that the build fits it.
@@ -59,6 +59,9 @@ bootstrap: .venv-sam/.ok ## ask the deployed stack for its first keys, once
 
 rewrap: .venv-sam/.ok ## wrap the deployed stack's data keys anew, with its present KMS key
 	@.venv-sam/bin/python scripts/rewrap.py $(STACK)
+
+restore: .venv-sam/.ok ## restore tables of the deployed stack into new ones (MOMENT: docs/deploy.md)
+	@.venv-sam/bin/python scripts/restore.py '$(STACK)' '$(MOMENT)' $(if $(YES),--yes)
 
 lock: ## pin requirements/*.in and the layer's anew (needs uv; LOCK=--upgrade for newer ones)
 	@scripts/lock $(LOCK)
