@@ -39,6 +39,7 @@ LEVELS = (
         "aws",
         "log",
         "metrics",
+        "tracing",
     }
     | {"paging", "validation", "context", "slow_hosts"},
 )

@@ -13,6 +13,7 @@ import botocore.session
 from botocore.config import Config
 
 from keystow import log  # noqa: F401 - keeps what botocore would log to itself
+from keystow.settings import TRACED, load
 
 _lock = threading.Lock()
 _session: Any = None
@@ -42,7 +43,12 @@ def client(service: str, endpoint_url: str = "") -> Any:
         if key not in _clients:
             if _session is None:
                 _session = botocore.session.get_session()
-            _clients[key] = _session.create_client(
+            made = _session.create_client(
                 service, endpoint_url=endpoint_url or None, config=_CONFIG
             )
+            if load().tracing == TRACED:
+                from keystow.tracing import follow
+
+                follow(made)
+            _clients[key] = made
         return _clients[key]

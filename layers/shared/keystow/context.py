@@ -81,8 +81,14 @@ class Context:
     def egress(self) -> Egress:
         """The one guarded way out to the internet."""
         from keystow.egress.client import Egress
+        from keystow.settings import TRACED
 
-        return Egress(allow_loopback=self.settings.loopback_allowed, clock=self.clock)
+        kind = Egress
+        if self.settings.tracing == TRACED:
+            from keystow.egress.traced import TracedEgress
+
+            kind = TracedEgress
+        return kind(allow_loopback=self.settings.loopback_allowed, clock=self.clock)
 
     @cached_property
     def queues(self) -> Queues:

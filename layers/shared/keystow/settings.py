@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "KEYSTOW_"
+TRACED = "Active"  # of ``tracing``, and of the template's Tracing
 
 
 class Settings(Value):
@@ -42,6 +43,7 @@ class Settings(Value):
     connections_per_end_user: int = 50
     slow_verifications_per_session: int = 3
     slow_verifications_per_end_user: int = 6
+    tracing: str = "Disabled"
     loopback_allowed: bool = False
 
 
