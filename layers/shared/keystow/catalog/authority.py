@@ -22,7 +22,6 @@ _TOP_LEVEL: Final = (
     "token_url",
     "refresh_url",
     "revocation_url",
-    "par_url",
     "registration_url",
     "device_authorization_url",
     "request_url",
@@ -134,7 +133,6 @@ def url_templates(
     post = definition.get("post_connection", {})
     named = [
         ("introspection.url", definition.get("introspection", {}).get("url")),
-        ("token_second_step.url", definition.get("token_second_step", {}).get("url")),
         ("proxy.base_url", proxy.get("base_url")),
         (
             "proxy.verification.base_url_override",
