@@ -218,6 +218,7 @@ class Scenario:
         asked = {"connect_session_token": self.session(), "ws_client_id": self.socket()}
         self.refused("GET", f"/oauth/connect/nope?{urlencode(asked)}", key=None)
         self.refused("GET", "/oauth/callback?code=x&state=none", key=None)
+        self.refused("GET", "/oauth/callback?code=begun-at-the-provider", key=None)
 
     def socket(self) -> str:
         """A browser's socket, and its public id."""

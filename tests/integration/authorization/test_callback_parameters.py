@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from keystow.store import Put, tables
 from tests.integration.authorization.popup import Browser, World, make_world
 
 if TYPE_CHECKING:
@@ -252,6 +253,23 @@ def test_it_leaves_a_trace_in_the_activity_where_the_callback_tells_the_integrat
     assert "ac_secret" not in json.dumps(world.ctx.store.everything(), default=str)
     world.ctx.clock.advance(901)
     world.browser().get(f"{place}?code=ac_secret")
+    assert len(operations(world)) == 2
+
+
+def test_it_leaves_a_trace_in_every_environment_where_the_callback_is_the_shared_one(
+    world: World,
+) -> None:
+    for name, environment in (("dev", "env1"), ("prod", "env2")):
+        claim = {"environment": environment, "number": 1}
+        world.ctx.store.put(Put(tables.environment_name(name), claim))
+    for _ in range(3):
+        assert world.browser().get("/oauth/callback?code=ac_secret&shop=x").status == 400
+    noted = [each for each in world.ctx.store.everything()["activity"] if each["sk"] == "operation"]
+    assert sorted(each["pk"].split("#")[0] for each in noted) == ["env1", "env2"]
+    assert operations(world)[0]["state"] == "failed"
+    assert "ac_secret" not in json.dumps(world.ctx.store.everything(), default=str)
+    world.ctx.clock.advance(901)
+    world.browser().get("/oauth/callback?code=ac_secret")
     assert len(operations(world)) == 2
 
 
