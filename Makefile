@@ -1,6 +1,6 @@
 # Keystow's verbs. Each makes the environment that it needs; a second call needs no network.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format bench mutate validate build deploy bootstrap rewrap restore lock clean
+.PHONY: help run test test-full lint format bench mutate validate build deploy bootstrap rewrap restore verify-aws lock clean
 
 STACK ?= keystow
 # What the stack was deployed with last, so that the build fits it.
@@ -62,6 +62,9 @@ rewrap: .venv-sam/.ok ## wrap the deployed stack's data keys anew, with its pres
 
 restore: .venv-sam/.ok ## restore tables of the deployed stack into new ones (MOMENT: docs/deploy.md)
 	@.venv-sam/bin/python scripts/restore.py '$(STACK)' '$(MOMENT)' $(if $(YES),--yes)
+
+verify-aws: .venv-sam/.ok ## look at the deployed stack: what is as it should be, what is not (STACK)
+	@.venv-sam/bin/python scripts/verify_aws.py $(STACK)
 
 lock: ## pin requirements/*.in and the layer's anew (needs uv; LOCK=--upgrade for newer ones)
 	@scripts/lock $(LOCK)
