@@ -218,18 +218,22 @@ def logs_end(deployed: Deployed) -> Finding:
 def sessions_open_nothing(deployed: Deployed) -> Finding:
     """IAM lets create_session and read_session open no credential."""
     functions, iam, wrong = deployed.client("lambda"), deployed.client("iam"), []
-    purpose = {
-        "ContextKeyName": "kms:EncryptionContext:keystow:purpose",
-        "ContextKeyValues": ["credential"],
-        "ContextKeyType": "string",
-    }
+    # With the whole context: a policy that asks for a part that is left out would deny anyway.
+    context = [
+        {
+            "ContextKeyName": f"kms:EncryptionContext:keystow:{part}",
+            "ContextKeyValues": [value],
+            "ContextKeyType": "string",
+        }
+        for part, value in (("purpose", "credential"), ("environment", "any"))
+    ]
     for name in ("CreateSessionFunction", "ReadSessionFunction"):
         role = functions.get_function_configuration(FunctionName=deployed.id(name))["Role"]
         told = iam.simulate_principal_policy(
             PolicySourceArn=role,
             ActionNames=["kms:Decrypt"],
             ResourceArns=[deployed.outputs["VaultKeyArn"]],
-            ContextEntries=[purpose],
+            ContextEntries=context,
         )
         if told["EvaluationResults"][0]["EvalDecision"] == "allowed":
             wrong.append(f"{name} may open credentials")

@@ -198,3 +198,17 @@ def test_the_exit_status_tells_whether_a_check_failed(
 
     assert verify.main("keystow") == status
     assert ("failed" in capsys.readouterr().out) is broken
+
+
+def test_iam_is_asked_with_the_whole_context_of_a_credential(verify, sound):
+    asked = []
+
+    def simulate(**request):
+        asked.append({one["ContextKeyName"] for one in request["ContextEntries"]})
+        return {"EvaluationResults": [{"EvalDecision": "implicitDeny"}]}
+
+    sound.answers["simulate_principal_policy"] = simulate
+
+    assert looked(verify, sound)["sessions' roles"] == "ok"
+    names = {f"kms:EncryptionContext:keystow:{part}" for part in ("purpose", "environment")}
+    assert asked == [names, names]
