@@ -8,13 +8,18 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from local.emulator import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+# Each invocation at a time is a process: hundreds at once would spend this machine on starting
+# them, until all run out of time. On AWS they run side by side, up to the account's limit.
+AT_ONCE: Final = 50
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,13 @@ class Invoker:
         self._log = log
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(PARALLEL, "invoke")
+        self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def invoke(self, function: str, event: Mapping[str, Any]) -> Outcome:
-        """Invoke a function without holding up the event loop."""
+        """Invoke a function without holding up the event loop; what is too much waits its turn."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self.call, function, event)
+        async with self._turns.setdefault(function, asyncio.Semaphore(AT_ONCE)):
+            return await loop.run_in_executor(self._threads, self.call, function, event)
 
     def call(self, function: str, event: Mapping[str, Any]) -> Outcome:
         """Invoke a function and wait for its result."""

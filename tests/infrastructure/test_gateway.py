@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import io
 import json
 import socket
 import threading
@@ -17,7 +19,7 @@ from websockets.sync.client import connect as websocket
 
 from local import template as templates
 from local.gateway import MAX_BODY, Gateway
-from local.invoker import Outcome
+from local.invoker import AT_ONCE, Invoker, Outcome
 from local.payload import Arrival, event, reply
 from local.routing import Match, Router
 from local.template import RouteDefinition
@@ -365,3 +367,29 @@ def test_the_demo_is_served_beside_the_api() -> None:
         assert running.client.get("/demo").text == "/demo"
         assert running.client.get("/demo/page").text == "/demo"
         assert running.client.get("/demonstration").json()["routeKey"] == "$default"
+
+
+def test_what_is_too_much_for_one_function_waits_its_turn(tmp_path: Path) -> None:
+    """Hundreds of requests at once do not start hundreds of processes, and all are answered."""
+    running = most = 0
+    lock = threading.Lock()
+
+    class Lambda:
+        def invoke(self, **_: Any) -> dict[str, Any]:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            full.wait(0.01)
+            with lock:
+                running -= 1
+            return {"Payload": io.BytesIO(b"{}")}
+
+    full = threading.Event()
+
+    async def flood() -> list[Any]:
+        invoker = Invoker(Lambda(), {"F": "f"}, tmp_path / "log")
+        return await asyncio.gather(*(invoker.invoke("F", {}) for _ in range(300)))
+
+    assert len(asyncio.run(flood())) == 300
+    assert 1 < most <= AT_ONCE
