@@ -151,6 +151,29 @@ def test_an_imported_connection_without_a_client_never_uses_the_apps(sent: list[
     assert not sent
 
 
+@pytest.mark.parametrize(
+    "client",
+    [
+        {"client_id": "own-id", "client_secret": ""},
+        {"client_id": "", "client_secret": "own-secret"},
+        {"client_id": " \u200b", "client_secret": "own-secret"},
+        {"client_id": "own-id", "client_secret": "\n"},
+    ],
+)
+def test_an_import_with_half_a_client_brings_no_client_of_its_own(
+    client: dict[str, str], sent: list[Sent]
+) -> None:
+    world = make_world(SELF_HOSTED)
+    credentials = {"type": "OAUTH2", "access_token": "a", "refresh_token": "r"}
+    body = {
+        "provider_config_key": "rot",
+        "credentials": {**credentials, "config_override": client},
+        "connection_config": {"url": "https://git.acme.example"},
+    }
+    assert world.app.post("/connections", body).code == "invalid_body"
+    assert not sent
+
+
 def test_an_integration_of_such_a_provider_needs_no_client() -> None:
     world = make_world(SELF_HOSTED, credentials={})
     browser = world.browser()
