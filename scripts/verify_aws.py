@@ -31,6 +31,7 @@ INDEXES = {
     "Events": {"by_environment", "by_due"},
     "Activity": {"by_environment"},
 }
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 SETTLED = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 Finding = tuple[bool, str]
 Outcome = tuple[str, str, str]
@@ -62,9 +63,20 @@ class Deployed:
         return str(found[logical])
 
 
+def is_emulated() -> bool:
+    """Tell whether something else than AWS is asked."""
+    return any(each.startswith("AWS_ENDPOINT_URL") for each in os.environ)
+
+
 def ask(url: str, method: str, path: str) -> tuple[int, bytes]:
-    """Send a request to the API; return status and body."""
+    """Send a request to the API; return status and body.
+
+    Raises:
+        OSError: no answer; or an emulator made up an address that on AWS is somebody's.
+    """
     parts = urlsplit(url)
+    if is_emulated() and parts.hostname not in LOOPBACK:
+        raise OSError("an emulator answers, which serves no such address; nothing was sent")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.netloc, timeout=30)
     try:
@@ -289,8 +301,7 @@ def main(name: str) -> int:
         print(f"Nothing was looked at: {refusal}", file=sys.stderr)
         return 1
     failed = False
-    emulated = any(each.startswith("AWS_ENDPOINT_URL") for each in os.environ)
-    for check, outcome, why in outcomes(deployed, emulated=emulated):
+    for check, outcome, why in outcomes(deployed, emulated=is_emulated()):
         print(f"{check:<16} {outcome:<15} {why}", flush=True)
         failed |= outcome == FAILED
     return 1 if failed else 0

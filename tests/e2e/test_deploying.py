@@ -172,6 +172,19 @@ def test_a_change_that_nobody_approves_is_not_made(caller: Caller, aws: str) -> 
 
 
 @pytest.mark.usefixtures("deployed")
+def test_one_command_looks_at_a_stack_and_takes_no_emulators_word_for_awss(
+    caller: Caller,
+) -> None:
+    looked = caller.call("verify_aws.py", "keystow")
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+    lines = looked.stdout.splitlines()
+    assert len(lines) >= 10
+    assert [each for each in lines if "not shown here" not in each] == []
+    assert "nothing was sent" in next(each for each in lines if each.startswith("API"))
+    assert "it says:" in looked.stdout
+
+
+@pytest.mark.usefixtures("deployed")
 def test_a_deployed_stack_is_protected_from_deletion(aws: str) -> None:
     formation = client(aws, "cloudformation")
     assert (

@@ -212,3 +212,12 @@ def test_iam_is_asked_with_the_whole_context_of_a_credential(verify, sound):
     assert looked(verify, sound)["sessions' roles"] == "ok"
     names = {f"kms:EncryptionContext:keystow:{part}" for part in ("purpose", "environment")}
     assert asked == [names, names]
+
+
+def test_nothing_is_sent_to_an_address_that_an_emulator_made_up(verify, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    opened = []
+    monkeypatch.setattr(verify.http.client, "HTTPSConnection", lambda *a, **_: opened.append(a))
+    with pytest.raises(OSError, match="nothing was sent"):
+        verify.ask("https://abc123.execute-api.us-east-1.amazonaws.com", "GET", "/health")
+    assert opened == []
