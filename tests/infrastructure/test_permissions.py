@@ -216,6 +216,24 @@ def test_it_is_written_which_rows_a_role_could_write_that_its_function_never_doe
     assert stated == found, f"the page should say {found}"
 
 
+def policies() -> Iterator[list[dict[str, Any]]]:
+    """The statements of every policy of the template, of functions and by themselves."""
+    for resource in TEMPLATE["Resources"].values():
+        properties = resource.get("Properties", {})
+        for policy in properties.get("Policies") or ():
+            yield policy["Statement"]
+        if "PolicyDocument" in properties:
+            yield properties["PolicyDocument"]["Statement"]
+
+
+def test_no_policy_names_two_statements_alike() -> None:
+    """IAM refuses such a policy, and with it the whole deployment."""
+    for statements in policies():
+        sids = [each["Sid"] for each in statements if "Sid" in each]
+        assert all(sid.isascii() and sid.isalnum() for sid in sids)
+        assert sorted(sids) == sorted(set(sids))
+
+
 def test_no_policy_allows_all_of_anything() -> None:
     for resource in TEMPLATE["Resources"].values():
         for policy in resource.get("Properties", {}).get("Policies") or ():
