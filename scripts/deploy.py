@@ -37,7 +37,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 TEMPLATE = PROJECT / "template.yaml"
 SAM = PROJECT / ".venv-sam/bin/sam"
 # Groups of parameters that nobody needs for a first deployment.
-NOT_ASKED = {"Network and roles", "Changes of what cannot be undone", "Restored tables"}
+NOT_ASKED = {"Network and roles", "Changes of what cannot be undone"}
 # Key="Value", or Key=Value, as somebody may have written it by hand.
 OVERRIDE = re.compile(r'(\w+)=("(?:\\.|[^"\\])*"|\S*)')
 
@@ -229,10 +229,14 @@ def main(arguments: list[str]) -> int:
         return subprocess.run(call, env=environment, check=False).returncode  # noqa: S603
 
     wanted = values(config, given)
-    if before is None and wanted.get("DeletionProtection", "Enabled") == "Enabled":
+    protects = wanted.get("DeletionProtection", "Enabled") == "Enabled"
+    if before is None and protects:
         # A creation that fails must be able to take its tables away again. (Said each time: what
         # is not given stays with SAM as it was.)
         status = sam("DeletionProtection=Disabled") or sam("DeletionProtection=Enabled")
+    elif before is not None and protects and before.get("DeletionProtection") == "Disabled":
+        # The first deployment was cut off between its two steps.
+        status = sam("DeletionProtection=Enabled")
     else:
         status = sam()
     if status == 0:

@@ -244,6 +244,20 @@ def test_a_creation_that_fails_leaves_nothing_protected(deploy, sam, stands):
     assert Aws.asked == []
 
 
+def test_a_first_deployment_that_was_cut_off_is_protected_by_the_next(deploy, sam, stands):
+    stands({"DeletionProtection": "Disabled"})
+    assert deploy.main(["keystow", "python3.13"]) == 0
+    assert 'DeletionProtection="Enabled"' in given(sam.calls[-1], "--parameter-overrides")
+
+
+def test_who_wants_no_protected_tables_keeps_none_at_the_next_deployment(deploy, sam, stands):
+    stands(None)
+    deploy.main(["keystow", "python3.13", "--parameters", "DeletionProtection=Disabled"])
+    stands({"DeletionProtection": "Disabled"})
+    deploy.main(["keystow", "python3.13"])
+    assert 'DeletionProtection="Disabled"' in given(sam.calls[-1], "--parameter-overrides")
+
+
 def test_who_wants_no_protected_tables_gets_none(deploy, sam, stands):
     stands(None)
     deploy.main(["keystow", "python3.13", "--parameters", "DeletionProtection=Disabled"])
