@@ -1,19 +1,19 @@
-"""Connect UI: serves the pages and assets under /ui/connect/, and pictures of providers."""
+"""Connect UI: serves the page under /ui/connect/, and pictures of providers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import mimetypes
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from keystow.errors import ApiError
+from keystow.http.compression import takes_gzip
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.pages import bundle
 from keystow.pages.monogram import CONTENT_TYPE, monogram
 from keystow.pages.sentences import DECLINING, SENTENCES
 
@@ -26,51 +26,37 @@ ROOT: Final = "/ui/connect"
 LOGO: Final = re.compile(r"/ui/logos/([a-z0-9-]{1,64})\.svg\Z")
 PAGES: Final = frozenset({"", "integrations", "go"})
 """Addresses inside the page that a person may reload or bookmark; all are the same document."""
+FRESH_SECONDS: Final = 3_600
+"""How long a browser shows the page without asking. So long an older page meets a newer API."""
+LOGO_SECONDS: Final = 86_400
 
 
-@dataclass(frozen=True)
-class Asset:
-    """A file as it is sent."""
-
-    body: bytes
-    content_type: str
-
-
-def _load() -> tuple[dict[str, Asset], str]:
-    """Read every asset once; the release is a hash of all of them and part of their address."""
-    mimetypes.add_type("text/javascript", ".js")
-    assets: dict[str, Asset] = {}
-    digest = hashlib.sha256()
-    for path in sorted(STATIC.iterdir()):
-        if not path.is_file():
-            continue
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        if kind.startswith("text/"):
-            kind += "; charset=utf-8"
-        assets[path.name] = Asset(path.read_bytes(), kind)
-    assets["sentences.js"] = Asset(_sentences().encode(), "text/javascript; charset=utf-8")
-    for name in sorted(assets):
-        digest.update(name.encode() + b"\0" + assets[name].body)
-    return assets, digest.hexdigest()[:16]
-
-
-def _sentences() -> str:
-    """Return the sentences for people as a script: one table for all pages."""
+def modules() -> dict[str, str]:
+    """Return the page's modules by file name, with the sentences for people among them."""
+    found = {path.name: path.read_text() for path in STATIC.glob("*.js")}
+    del found["first.js"]
     table = {code: [each.title, each.text] for code, each in SENTENCES.items()}
-    return (
-        "// What each code means to people; made of keystow.pages.sentences.\n"
+    found["sentences.js"] = (
         f"export const sentences = {json.dumps(table)};\n"
         f"export const declining = new RegExp({json.dumps(DECLINING.pattern)});\n"
     )
+    return found
 
 
-ASSETS, RELEASE = _load()
+def _page() -> bundle.Document:
+    return bundle.document(
+        (STATIC / "index.html").read_text(),
+        first=(STATIC / "first.js").read_text(),
+        style=(STATIC / "connect.css").read_text(),
+        modules=modules(),
+    )
+
+
+PAGE: Final = _page()
 
 
 def serve(context: Context, request: Request) -> Response:
-    """Answer the document, an asset of this release, or the error envelope.
-
-    Only names found at start-up can be asked for, so no path leads out of the folder.
+    """Answer the page, a picture, or the error envelope. HEAD is answered like GET.
 
     Raises:
         ApiError: ``not_found`` for anything else.
@@ -78,62 +64,57 @@ def serve(context: Context, request: Request) -> Response:
     path = request.path
     logo = LOGO.search(path)
     if logo:
-        picture = Asset(monogram(logo[1]).encode(), CONTENT_TYPE)
-        return _answer(request, picture, {"cache-control": "public, max-age=86400"})
-    cut = path.find(ROOT)
-    inside = path[cut + len(ROOT) :] if cut >= 0 else path
-    if cut < 0 or not (inside == "" or inside.startswith("/")):
-        raise ApiError("not_found", f"Nothing is served at {path}")
-    parts = inside.strip("/").split("/")
-    if len(parts) == 1 and parts[0] in PAGES:
+        return _picture(request, logo[1])
+    _, found, inside = path.partition(ROOT)
+    if found and (inside == "" or inside.startswith("/")) and inside.strip("/") in PAGES:
         return _document(context, request)
-    name = parts[-1]
-    if len(parts) == 2 and parts[0].startswith("release-") and name in ASSETS:  # noqa: PLR2004
-        return _asset(request, name, current=parts[0] == f"release-{RELEASE}")
     raise ApiError("not_found", f"Nothing is served at {path}")
 
 
 def _document(context: Context, request: Request) -> Response:
-    base = urlsplit(request.base_url).path.rstrip("/") + ROOT + "/"
-    body = (
-        ASSETS["index.html"]
-        .body.decode()
-        .replace("{{base}}", base)
-        .replace("{{assets}}", f"{base}release-{RELEASE}")
-        .encode()
-    )
-    return _answer(
-        request,
-        Asset(body, "text/html; charset=utf-8"),
-        {
-            "cache-control": "no-cache",
-            "content-security-policy": _policy(request.base_url, context.settings.websocket_url),
-        },
-    )
+    """Return the page. It is the same for everybody, whatever the query holds."""
+    packed = takes_gzip(request)
+    headers = {
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": _policy(request.base_url, context.settings.websocket_url),
+        # The address may hold a token, which no shared cache needs for a key.
+        "cache-control": f"private, max-age={FRESH_SECONDS}",
+        # Another token, theme or language in the address is no reason to load it again.
+        "no-vary-search": "params",
+        "vary": "accept-encoding",
+    }
+    if not packed:
+        return _answer(request, PAGE.plain, PAGE.release, headers)
+    headers["content-encoding"] = "gzip"
+    return _answer(request, PAGE.packed, f"{PAGE.release}-gzip", headers)
 
 
-def _asset(request: Request, name: str, *, current: bool) -> Response:
-    lasting = "public, max-age=31536000, immutable"
-    return _answer(request, ASSETS[name], {"cache-control": lasting if current else "no-cache"})
+def _picture(request: Request, provider: str) -> Response:
+    body = monogram(provider).encode()
+    lasting = {"content-type": CONTENT_TYPE, "cache-control": f"public, max-age={LOGO_SECONDS}"}
+    return _answer(request, body, hashlib.sha256(body).hexdigest()[:32], lasting)
 
 
-def _answer(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
-    etag = '"' + hashlib.sha256(asset.body).hexdigest()[:32] + '"'
+def _answer(request: Request, body: bytes, tag: str, headers: dict[str, str]) -> Response:
+    etag = f'"{tag}"'
     headers = {
         **headers,
-        "content-type": asset.content_type,
         "etag": etag,
         "referrer-policy": "no-referrer",
         "x-content-type-options": "nosniff",
     }
-    asked = request.headers.get("if-none-match", "")
-    if etag in {tag.strip().removeprefix("W/") for tag in asked.split(",")}:
+    known = request.headers.get("if-none-match", "")
+    asked = {each.strip().removeprefix("W/") for each in known.split(",")}
+    if etag in asked or "*" in asked:
+        # RFC 9110 section 15.4.5: what a cache already has of it is not said again.
+        for name in ("content-type", "content-encoding"):
+            headers.pop(name, None)
         return Response(status=304, body=b"", headers=headers, cookies=())
-    return Response(status=200, body=asset.body, headers=headers, cookies=())
+    return Response(status=200, body=body, headers=headers, cookies=())
 
 
 def _policy(base_url: str, websocket_url: str) -> str:
-    """Content-Security-Policy: scripts and data from our own API only, embeddable anywhere.
+    """Content-Security-Policy: the page's own scripts, data of our own API, embeddable anywhere.
 
     The API's host is named beside ``'self'`` for WebSockets, since not every browser lets
     ``'self'`` stand for ``wss:`` of the same host.
@@ -144,14 +125,14 @@ def _policy(base_url: str, websocket_url: str) -> str:
         if not parts.netloc:
             continue
         scheme = "wss" if parts.scheme in {"https", "wss"} else "ws"
-        source = f"{scheme}://{parts.netloc}"
-        if source not in sockets:
-            sockets.append(source)
+        address = f"{scheme}://{parts.netloc}"
+        if address not in sockets:
+            sockets.append(address)
     return "; ".join(
         (
             "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
+            " ".join(("script-src", *PAGE.script_sources)),
+            f"style-src {PAGE.style_source}",
             "img-src 'self' data:",
             " ".join(("connect-src 'self'", *sockets)),
             "base-uri 'none'",
@@ -161,4 +142,4 @@ def _policy(base_url: str, websocket_url: str) -> str:
     )
 
 
-handler = lambda_handler_for({"GET /ui/{page+}": serve})
+handler = lambda_handler_for({"GET /ui/{page+}": serve, "HEAD /ui/{page+}": serve})

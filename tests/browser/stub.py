@@ -147,6 +147,7 @@ class Stub:
         self.allowed = None
         self.unconnectable = set()
         self.fixed = []
+        self.logos = "ui/logos"
         self.session = {
             "endUser": {
                 "id": "u1",
@@ -202,7 +203,7 @@ class Stub:
 
     async def page(self, request):
         asked = ApiRequest(
-            method="GET",
+            method=request.method,
             path=request.url.path,
             route="GET /ui/{page+}",
             path_params={},
@@ -250,7 +251,7 @@ class Stub:
                 "unique_key": f"{name}-prod",
                 "provider": name,
                 "display_name": PROVIDERS[name]["display_name"],
-                "logo": f"{self.url}/images/template-logos/{name}.svg",
+                "logo": f"{self.url}/{self.logos}/{name}.svg",
                 **({"preconfigured_connection_config": self.fixed} if self.fixed else {}),
                 **({"connectable": False, "note": "-"} if name in self.unconnectable else {}),
             }

@@ -2,7 +2,7 @@
 
 /** The API's own address, with a trailing slash: the page lives at <api>/ui/connect/. */
 export const apiBase = new URL(
-  document.body.dataset.base.replace(/ui\/connect\/$/, ''),
+  window.location.pathname.replace(/ui\/connect(\/[^/]*)?\/?$/, ''),
   window.location.origin,
 );
 

@@ -3,10 +3,10 @@
 import { ApiFailure } from './api.js';
 import { explain, hasDeclined, hasEnded } from './errors.js';
 import { fieldsOf, modeOf, request } from './form.js';
-import { tell, tellError } from './host.js';
+import { query, tell, tellError } from './host.js';
 import { Attempt, Watch } from './popup.js';
-import { chrome, drawDeclined, drawDone, drawForm, ended, toForm } from './screens.js';
-import { dropAttempt, entry, journey, nameOf, query, report, state } from './state.js';
+import { above, drawDeclined, drawDone, drawForm, ended, toForm } from './screens.js';
+import { dropAttempt, entry, journey, nameOf, report, state } from './state.js';
 import { say } from './texts.js';
 import { showBusy, showWaiting } from './views.js';
 
@@ -25,7 +25,7 @@ export function submit(values, automatic = false) {
 async function hand(mode, sent) {
   const { round, session, chosen } = state;
   const current = () => round === state.round && state.chosen === chosen;
-  showBusy(chrome());
+  showBusy(above());
   // Asked for when the form was drawn: beside the submission it would be too late to tell old
   // outcomes from new ones. Whoever types faster than the API answers goes without.
   const before = await Promise.race([state.known, undefined]);
@@ -103,7 +103,7 @@ function wait() {
       journey.replace({ ...journey.here, before: attempt.watch.before });
     }
   });
-  showWaiting(chrome(), {
+  showWaiting(above(), {
     name: nameOf(),
     onFocus: () => (attempt.popup.closed ? gone() : attempt.focus()),
     onCancel: () => backToForm(null),
@@ -119,7 +119,7 @@ export function resume(at) {
     else failed(new ApiFailure(status.code, status.message || ''));
   });
   state.attempt = watch;
-  showWaiting(chrome(), { name: nameOf(), onCancel: () => backToForm(null) });
+  showWaiting(above(), { name: nameOf(), onCancel: () => backToForm(null) });
   watch.start();
 }
 

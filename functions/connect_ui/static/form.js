@@ -179,7 +179,7 @@ function without(text, prefix, suffix) {
 
 /** Return `{scheme, host, port, rest}` of an address, or null for what is no plain one. */
 function address(pasted) {
-  const around = '[<>"\'`\u201c\u201d\u2018\u2019]*';
+  const around = '[<>"\'\u0060\u201c\u201d\u2018\u2019]*';
   const text = pasted.replace(new RegExp(`[${NO_WIDTH}]`, 'g'), '')
     .replace(new RegExp(`^${around}`), '').replace(new RegExp(`${around}$`), '')
     .replace(/[,;]+$/, '').replace(new RegExp(`${around}$`), '');

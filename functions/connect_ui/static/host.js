@@ -1,4 +1,8 @@
-// The page around this one: who embeds or opened it, what it is told, which scheme it has.
+// The page around this one: who embeds or opened it, what it is told, which scheme it has, and what
+// our own address asks for.
+
+/** What the address asks for. */
+export const query = new URLSearchParams(window.location.search);
 
 /** Whether this page stands in a frame of another. */
 export const embedded = window.parent !== window;

@@ -1,9 +1,8 @@
 // Light or dark, and the colour that the environment has set.
 
-import { embedded, schemeAround } from './host.js';
+import { embedded, query, schemeAround } from './host.js';
 
 const darkSystem = window.matchMedia('(prefers-color-scheme: dark)');
-const query = new URLSearchParams(window.location.search);
 let settings = {};
 
 /** Paint the page as the address wishes, else as the settings say, else as the system is. */

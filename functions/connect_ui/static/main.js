@@ -3,11 +3,11 @@
 import { ApiFailure, Session } from './api.js';
 import { resume } from './connecting.js';
 import { explain } from './errors.js';
-import { embedded, tell, tellError, whoAsks } from './host.js';
+import { embedded, query, tell, tellError, whoAsks } from './host.js';
 import { paint } from './looks.js';
-import { chrome, drawDeclined, drawDone, drawList, ended, stuck, toForm } from './screens.js';
+import { above, drawDeclined, drawDone, drawList, ended, stuck, toForm } from './screens.js';
 import {
-  choose, dropAttempt, entry, hasTyped, journey, leave, query, report, state,
+  choose, dropAttempt, entry, hasTyped, journey, leave, report, state,
 } from './state.js';
 import { say } from './texts.js';
 import { isAsking, keepFocusInside, showLoading, showOutcome } from './views.js';
@@ -21,7 +21,7 @@ function show(at) {
   if (!state.keepAttempt) dropAttempt();
   state.keepAttempt = false;
   if (!TOKEN.test(at?.token)) {
-    showOutcome(chrome(), { kind: 'bad', title: say('noTokenTitle'), text: say('noTokenHint') });
+    showOutcome(above(), { kind: 'bad', title: say('noTokenTitle'), text: say('noTokenHint') });
   } else if (at.token !== state.token || !state.info) {
     begin(at.token, at);
   } else if (at.screen === 'done') {
@@ -48,7 +48,7 @@ async function begin(token, at = null) {
   // The session may be over by now; what was made is not.
   const done = at?.screen === 'done';
   if (done) drawDone(at);
-  else showLoading(chrome(), () => begin(token, at));
+  else showLoading(above(), () => begin(token, at));
   try {
     const [info, integrations] = await Promise.all([
       state.session.describe(), state.session.integrations(),
@@ -109,11 +109,11 @@ function start() {
     journey.note();
     show(held);
   } else {
-    showLoading(chrome());
+    showLoading(above());
     waiting = setTimeout(() => {
       const error = new ApiFailure('missing_session_token', say('lateHint'));
       tellError(error);
-      showOutcome(chrome(), { kind: 'bad', ...explain(error, '') });
+      showOutcome(above(), { kind: 'bad', ...explain(error, '') });
     }, TOKEN_WAIT);
   }
 }

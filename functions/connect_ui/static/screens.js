@@ -4,9 +4,9 @@ import { ApiFailure } from './api.js';
 import { again, submit } from './connecting.js';
 import { explain, hasEnded } from './errors.js';
 import { fieldsOf, modeOf } from './form.js';
-import { embedded, tellError } from './host.js';
+import { embedded, query, tellError } from './host.js';
 import {
-  choose, close, dropAttempt, entry, journey, leave, logId, nameOf, query, report, state, typed,
+  choose, closePage, dropAttempt, entry, journey, leave, logId, nameOf, report, state, typed,
 } from './state.js';
 import { say } from './texts.js';
 import { showForm, showList, showLoading, showOutcome } from './views.js';
@@ -15,9 +15,9 @@ const lang = /^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$/.test(query.get('lang') || 
   ? query.get('lang').replaceAll('_', '-') : '';
 
 /** What stands above every screen. */
-export const chrome = () => ({ onClose: embedded ? () => leave('click:close') : null });
-const chromeBack = () => ({
-  ...chrome(), onBack: state.integrations.length > 1 ? toList : null,
+export const above = () => ({ onClose: embedded ? () => leave('click:close') : null });
+const aboveWithBack = () => ({
+  ...above(), onBack: state.integrations.length > 1 ? toList : null,
 });
 
 function asking() {
@@ -43,7 +43,7 @@ export function drawList() {
   dropAttempt();
   Object.assign(state, { chosen: null, provider: null });
   report('view:list');
-  showList(chrome(), {
+  showList(above(), {
     integrations: state.integrations,
     asking: asking(),
     reconnecting: state.info.isReconnecting,
@@ -75,7 +75,7 @@ async function prepare(retry) {
   const { round, chosen: integration } = state;
   const current = () => round === state.round && state.chosen === integration;
   if (!state.providers.has(integration.provider)) {
-    showLoading(chromeBack(), retry);
+    showLoading(aboveWithBack(), retry);
     try {
       const found = await state.session.provider(integration.provider, lang);
       state.providers.set(integration.provider, found);
@@ -90,7 +90,7 @@ async function prepare(retry) {
   if (modeOf(state.provider)) return true;
   const error = new ApiFailure('unsupported_auth_mode', state.provider.auth_mode);
   tellError(error);
-  showOutcome(chromeBack(), { kind: 'bad', ...explain(error, nameOf()) });
+  showOutcome(aboveWithBack(), { kind: 'bad', ...explain(error, nameOf()) });
   return false;
 }
 
@@ -103,7 +103,7 @@ export function drawForm() {
   const popup = modeOf(state.provider).way === 'popup';
   const hint = popup ? 'oauthHint' : (asked ? 'formHint' : 'noneHint');
   state.known = popup ? undefined : state.session.status().catch(() => undefined);
-  showForm(chromeBack(), {
+  showForm(aboveWithBack(), {
     integration,
     fields,
     kept: typed(),
@@ -121,18 +121,18 @@ export function drawForm() {
 /** It is connected. */
 export function drawDone({ name, pending }) {
   const hint = say(pending ? 'pendingHint' : 'doneHint', { name });
-  showOutcome(chrome(), {
+  showOutcome(above(), {
     kind: 'good',
     title: say(pending ? 'pendingTitle' : 'doneTitle'),
     text: hint + (embedded ? '' : ` ${say('tabHint')}`),
-    actions: embedded ? [{ label: say('finish'), run: () => close('click:finish') }] : [],
+    actions: embedded ? [{ label: say('finish'), run: () => closePage('click:finish') }] : [],
   });
 }
 
 /** The person said no at the provider, which is no error. */
 export function drawDeclined({ key, said }) {
   choose(key);
-  showOutcome(chrome(), {
+  showOutcome(above(), {
     kind: 'calm',
     title: say('declinedTitle'),
     text: say('declinedHint'),
@@ -158,7 +158,7 @@ function fromDeclined() {
 export function ended(error) {
   dropAttempt();
   state.typed.clear();
-  showOutcome(chrome(), {
+  showOutcome(above(), {
     kind: 'bad', title: say('expiredTitle'), text: say('expiredHint'),
     detail: error && explain(error, '').detail,
   });
@@ -171,7 +171,7 @@ export function stuck(error, retry) {
     ended(error);
     return;
   }
-  showOutcome(state.info ? chromeBack() : chrome(), {
+  showOutcome(state.info ? aboveWithBack() : above(), {
     kind: 'bad',
     ...explain(error, nameOf()),
     log: state.info ? logId : null,

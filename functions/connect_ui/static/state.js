@@ -5,8 +5,6 @@ import { Journey } from './journey.js';
 import { say } from './texts.js';
 import { ask, isAsking } from './views.js';
 
-export const query = new URLSearchParams(window.location.search);
-
 export const state = {
   token: '', from: null, session: null, info: null, integrations: [], providers: new Map(),
   chosen: null, provider: null, typed: new Map(), problem: null, attempt: null, sent: null,
@@ -64,7 +62,7 @@ export function hasTyped() {
 }
 
 /** Close the page. */
-export function close(event = 'click:close') {
+export function closePage(event = 'click:close') {
   report(event);
   dropAttempt();
   tell('close');
@@ -80,5 +78,5 @@ export async function leave(event) {
     });
     if (!sure) return;
   }
-  close(event);
+  closePage(event);
 }

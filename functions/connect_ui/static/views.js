@@ -1,7 +1,7 @@
 // The screens, as DOM. Text is only ever set as text: nothing from outside becomes markup.
 
-import { apiBase } from './api.js';
 import { clean, complaint, isVisible, remark } from './form.js';
+import { colourOf, initialsOf, ownLogo } from './pictures.js';
 import { say } from './texts.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -41,17 +41,14 @@ function icon(name) {
   return svg;
 }
 
-/** A provider's logo when our own API serves one, else its initials. */
-function logo(name, source) {
-  const initials = name.split(/[\s-]+/).filter(Boolean).slice(0, 2)
-    .map((word) => [...word][0]).join('').toUpperCase();
-  const box = el('span', { class: 'logo', 'aria-hidden': 'true' }, initials);
-  let address = null;
-  try {
-    address = source && new URL(source, apiBase);
-  } catch { /* initials will do */ }
-  if (address && address.origin === apiBase.origin) {
-    const image = el('img', { src: address.href, alt: '' });
+/** The picture of an integration's provider; the name beside it says the same. */
+function picture(integration) {
+  const name = integration.display_name || integration.unique_key;
+  const box = el('span', { class: 'logo', 'aria-hidden': 'true' }, initialsOf(name));
+  box.style.background = colourOf(integration.provider);
+  const address = ownLogo(integration);
+  if (address) {
+    const image = el('img', { src: address, alt: '' });
     image.addEventListener('load', () => box.replaceChildren(image));
   }
   return box;
@@ -62,7 +59,7 @@ export function announce(text) {
   document.getElementById('live').textContent = text;
 }
 
-function show(parts, focus) {
+function draw(parts, focus) {
   const card = document.getElementById('card');
   card.replaceChildren(...parts.filter(Boolean));
   card.scrollTop = 0;
@@ -101,7 +98,7 @@ function asker({ way, site, outer, who }) {
 export function showLoading(chrome, retry = null) {
   const slow = el('div', { class: 'slow', hidden: true }, el('p', { class: 'soft' }, say('slow')),
     retry ? el('button', { type: 'button', class: 'quiet', onclick: retry }, say('retry')) : null);
-  show([bar(chrome), el('div', { class: 'center tall' },
+  draw([bar(chrome), el('div', { class: 'center tall' },
     heading(say('loading')), el('div', { class: 'spinner', 'aria-hidden': 'true' }), slow)]);
   setTimeout(() => {
     if (!slow.isConnected) return;
@@ -119,9 +116,8 @@ export function interim(page, name) {
   root.dataset.embedded = 'false';
   root.style.colorScheme = own.dataset.theme;
   page.title = say('windowTitle');
-  const sheet = page.createElement('link');
-  sheet.rel = 'stylesheet';
-  sheet.href = document.querySelector('link[rel="stylesheet"]').href;
+  const sheet = page.createElement('style');
+  sheet.textContent = document.querySelector('style').textContent; // allowed there by its hash
   page.head.append(sheet);
   const slow = el('p', { class: 'soft', hidden: true }, say('slow'));
   page.body.replaceChildren(el('div', { class: 'backdrop' },
@@ -157,7 +153,7 @@ export function showList(chrome, { integrations, asking, choose, reconnecting, q
   const rows = integrations.map((one) => {
     const row = el('li', {}, el('button', { type: 'button', class: 'row',
       onclick: () => choose(one, search ? search.value : '') },
-    logo(one.display_name || one.unique_key, one.logo),
+    picture(one),
     el('span', { class: 'name', dir: 'auto' }, one.display_name || one.unique_key,
       doubled(integrations, one) ? el('small', {}, one.unique_key) : null),
     icon('go')));
@@ -179,7 +175,7 @@ export function showList(chrome, { integrations, asking, choose, reconnecting, q
     ? el('input', { type: 'search', class: 'search', 'aria-label': say('search'),
       placeholder: say('search'), oninput: filter, autocomplete: 'off', spellcheck: 'false' })
     : null;
-  show([bar(chrome),
+  draw([bar(chrome),
     heading(say(reconnecting ? 'chooseReconnect' : 'choose')),
     el('p', { class: 'soft' }, say('chooseHint')), asker(asking),
     search, el('ul', { class: 'list' }, ...rows), empty]);
@@ -266,8 +262,8 @@ export function showForm(chrome, {
   el('button', { type: 'submit', class: 'main', 'data-focus': !blocks.length || null },
     say(reconnecting ? 'reconnect' : 'connect')));
 
-  show([bar(chrome),
-    el('div', { class: 'center' }, logo(name, integration.logo),
+  draw([bar(chrome),
+    el('div', { class: 'center' }, picture(integration),
       heading(say(reconnecting ? 'reconnectTitle' : 'connectTitle', { name })),
       el('p', { class: 'soft' }, hint), asker(asking)),
     form,
@@ -340,7 +336,7 @@ function block(field, { controls, judge, note, refreshVisible, kept, guide, onGu
 }
 
 export function showWaiting(chrome, { name, onFocus, onCancel }) {
-  show([bar(chrome), el('div', { class: 'center tall' },
+  draw([bar(chrome), el('div', { class: 'center tall' },
     el('span', { class: 'mark' }, icon('wait')),
     heading(say('waitTitle')),
     el('p', { class: 'soft' }, say('waitHint', { name })),
@@ -355,7 +351,7 @@ export function showWaiting(chrome, { name, onFocus, onCancel }) {
 export function showOutcome(chrome, { kind, title, text, detail, log, actions = [] }) {
   const buttons = actions.map(({ label, run, quiet }, at) => el('button', { type: 'button',
     class: quiet ? 'quiet' : 'main', 'data-focus': at === 0, onclick: () => run() }, label));
-  show([bar(chrome), el('div', { class: 'center tall', role: kind === 'bad' ? 'alert' : null },
+  draw([bar(chrome), el('div', { class: 'center tall', role: kind === 'bad' ? 'alert' : null },
     el('span', { class: `mark ${kind}` }, icon(kind)),
     heading(title), el('p', { class: 'soft' }, text),
     buttons.length ? el('div', { class: 'buttons' }, ...buttons) : null,

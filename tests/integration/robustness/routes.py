@@ -28,6 +28,7 @@ PAGES = {
     OWN_FORM,
     "GET /oauth/connect/{providerConfigKey}",
     "GET /ui/{page+}",
+    "HEAD /ui/{page+}",
 }
 IN_QUERY = ("/oauth/connect/", "/api-auth/", "/auth/", "/oauth2/auth/")
 BY_SESSION = {
@@ -39,6 +40,7 @@ OPEN = {
     "GET /health",
     "GET /ready",
     "GET /ui/{page+}",
+    "HEAD /ui/{page+}",
     "GET /oauth/callback",
     "GET /oauth/callback/{integration}",
     FORM,

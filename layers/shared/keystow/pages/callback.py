@@ -68,6 +68,7 @@ _PAGE: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>{title}</title>
+<link rel="icon" href="data:,">
 <style>{style}</style>
 </head>
 <body class="{state}">
@@ -179,6 +180,6 @@ def _embed(value: object) -> str:
 
 
 _POLICY: Final = (
-    f"default-src 'none'; script-src {layout.source(_SCRIPT)}; "
+    f"default-src 'none'; img-src data:; script-src {layout.source(_SCRIPT)}; "
     f"style-src {layout.source(layout.STYLE)}"
 )

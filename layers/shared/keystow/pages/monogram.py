@@ -1,7 +1,7 @@
 """A provider's picture where no logo is at hand: its initials on a colour of its own.
 
-Logos are trademarks of their owners; a deployment that may show them sets its integrations' names
-and serves them itself.
+Logos are trademarks of their owners. The Connect UI draws the same picture without asking for it
+(``functions/connect_ui/static/pictures.js``); a test holds both to one colour.
 """
 
 import re

@@ -15,6 +15,7 @@ _PAGE: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>{title}</title>
+<link rel="icon" href="data:,">
 <style>{style}</style>
 </head>
 <body class="failed">
@@ -27,7 +28,7 @@ _PAGE: Final = """<!doctype html>
 </body>
 </html>
 """
-POLICY: Final = f"default-src 'none'; style-src {layout.source(layout.STYLE)}"
+POLICY: Final = f"default-src 'none'; img-src data:; style-src {layout.source(layout.STYLE)}"
 
 
 def page(code: str, reference: str = "") -> str:

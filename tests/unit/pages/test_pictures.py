@@ -1,0 +1,66 @@
+"""The pictures that the Connect UI draws, beside those that the API answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from keystow.pages.monogram import monogram
+from tests.unit.catalog.test_inputs import node
+
+STATIC = Path(__file__).parents[3] / "functions/connect_ui/static"
+
+
+def run(folder: Path, expression: str) -> object:
+    """Return what an expression gives beside the module of pictures, as JSON."""
+    for name in ("api.js", "pictures.js"):
+        shutil.copy(STATIC / name, folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "run.js").write_text(
+        "globalThis.window = {location: {pathname: '/base/ui/connect/go', "
+        "origin: 'https://api.example'}};\n"
+        "const {colourOf, initialsOf, ownLogo} = await import('./pictures.js');\n"
+        f"console.log(JSON.stringify({expression}));\n"
+    )
+    done = subprocess.run([node(), folder / "run.js"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_provider_has_the_colour_that_the_api_gives_it(tmp_path: Path) -> None:
+    keys = ["github", "google-mail", "slack", "a", "x-1", "zendesk", "stripe", "hubspot", "notion"]
+    colours = [re.findall(r'fill="(#[0-9a-f]{6})"', monogram(key))[0] for key in keys]
+    assert len(set(colours)) > 3
+    assert run(tmp_path, f"{json.dumps(keys)}.map(colourOf)") == colours
+
+
+def test_initials_are_letters_or_digits_of_two_words_at_most(tmp_path: Path) -> None:
+    wanted = {
+        "GitHub": "G",
+        "Old Faithful": "OF",
+        "  (Sandbox) my-app two": "SM",
+        "3 com": "3C",
+        "élan": "É",
+        "\u05e2\u05d9\u05e8 \u05d2": "\u05e2\u05d2",
+        "\U0001f600": "",
+        "": "",
+    }
+    found = run(tmp_path, f"{json.dumps(list(wanted))}.map(initialsOf)")
+    assert found == list(wanted.values())
+
+
+def test_only_a_logo_of_ones_own_on_our_origin_is_loaded(tmp_path: Path) -> None:
+    wanted = {
+        "https://api.example/base/ui/logos/github.svg": "",
+        "https://api.example/logos/github.svg": "https://api.example/logos/github.svg",
+        "/logos/a.png": "https://api.example/logos/a.png",
+        "https://elsewhere.example/a.svg": "",
+        "data:image/svg+xml,x": "",
+        "http://[": "",
+    }
+    found = run(tmp_path, f"{json.dumps(list(wanted))}.map((logo) => ownLogo({{logo}}))")
+    assert found == list(wanted.values())
+    assert run(tmp_path, "[{}, {logo: ''}, {logo: null}].map(ownLogo)") == ["", "", ""]
