@@ -41,7 +41,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _Query(self, body: Any) -> Any:  # noqa: N802 - the operation's name
         values = {each["S"] for each in body["ExpressionAttributeValues"].values() if "S" in each}
-        found = [item for item in self.items if item["pk"]["S"] in values]
+        found = [
+            item
+            for item in self.items
+            if item["pk"]["S"] in values
+            and item["sk"]["S"].startswith(tuple(values - {item["pk"]["S"]}) or "")
+        ]
         return {"Items": found, "Count": len(found), "ScannedCount": len(found)}
 
     def _UpdateItem(self, body: Any) -> Any:  # noqa: N802 - the operation's name

@@ -14,11 +14,12 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import ROOT
+from benchmarks import ROOT, ceilings
 from benchmarks.reads import StoppedClock
 from benchmarks.report import Line
-from benchmarks.world import Counted, log_into, make_world
+from benchmarks.world import Counted, log_into, make_world, quiet
 from keystow.refresh import sweep, worker
+from keystow.vault.vault import CACHE_SECONDS
 from local import template as templates
 
 if TYPE_CHECKING:
@@ -37,11 +38,16 @@ KMS_KEY: Final = 1.00
 SQS_REQUEST: Final = 0.40 / MILLION
 SQS_FREE: Final = MILLION
 LOG_BYTE: Final = 0.50 / 1e9
+EGRESS_BYTE: Final = 0.09 / 1e9  # from AWS to the internet, after the first 100 GB of a month
 ALARM: Final = 0.10
+METRIC: Final = 0.30  # of one name, sent in every hour of a month
 POLLS: Final = 648_000  # of one event source, in a month
 MINUTES: Final = 43_800  # in a month
 SECONDS: Final = MINUTES * 60
 MB_OF_A_PROCESSOR: Final = 1769
+
+HEAD_BYTES: Final = 900  # of an answer: its headers, and what TLS adds to each record
+HOURLY: Final = 1_000_000  # connections whose tokens live an hour
 
 # START, END and REPORT as Lambda writes them when its own log format is text.
 PLATFORM_LOG_BYTES: Final = 275
@@ -51,12 +57,14 @@ ASSUMED: Final = {
     "a provider's token endpoint takes, seconds": 0.3,
     "hosts that a million refreshes a month go to": 3,
     "containers that a million reads a month keep warm": 2,
+    "data keys that a container's reads need at a time": 1.2,
+    "reads of one connection, a day": 24,
     "of a million reads, behind a cold start": 0.01,
 }
 
 BUDGET_IDLE = 3.0
 BUDGET_READS = 1.80
-BUDGET_REFRESHES = 8.0
+BUDGET_REFRESHES = 7.50
 
 
 def run(reading: Reading, refresh_cpu: float) -> list[Line]:
@@ -65,12 +73,19 @@ def run(reading: Reading, refresh_cpu: float) -> list[Line]:
     lines = []
     for title, parts, budget in (
         ("1 million reads", reads(template, reading), BUDGET_READS),
-        ("1 million refreshes", refreshes(template, refresh_cpu), BUDGET_REFRESHES),
+        ("1 million refreshes", refreshes(template, refresh_cpu, MILLION), BUDGET_REFRESHES),
         ("idle, a month", idle(template), BUDGET_IDLE),
     ):
         whole = sum(parts.values())
         lines.append(Line(title, f"${whole:.2f}", f"<= ${budget:.2f}", whole <= budget))
         lines += [Line(f"    {name}", f"${part:.3f}") for name, part in parts.items()]
+    egress = MILLION * (reading.units.answer_bytes + HEAD_BYTES) * EGRESS_BYTE
+    lines.append(Line("1 million reads, internet egress on top", f"${egress:.2f}"))
+    monthly = HOURLY * MINUTES / ceilings.DUE_EVERY_MINUTES
+    hourly = sum(refreshes(template, refresh_cpu, monthly).values())
+    lines.append(
+        Line(f"{HOURLY:,} connections of 1 h tokens, kept fresh for a month", f"${hourly:,.0f}")
+    )
     lines += [Line(f"    assumed: {name}", f"{value:g}") for name, value in ASSUMED.items()]
     return lines
 
@@ -85,7 +100,10 @@ def reads(template: Mapping[str, Any], reading: Reading) -> dict[str, float]:
     cold = ASSUMED["of a million reads, behind a cold start"] * MILLION
     first = reading.first
     cold_reads = cold * (first.get("GetItem", 0) + first.get("Query", 0) - 1)
-    unwraps = containers * SECONDS / 300 + cold
+    opened = ASSUMED["data keys that a container's reads need at a time"]
+    unwraps = opened * (containers * SECONDS / CACHE_SECONDS + cold)
+    noted = note_units()
+    notes = MILLION / ASSUMED["reads of one connection, a day"]
     # The start-up of a cold container is billed too: about half a second of a whole processor.
     starts = cold * 0.5 * MB_OF_A_PROCESSOR / 1024 * GB_SECOND
     return {
@@ -94,7 +112,10 @@ def reads(template: Mapping[str, Any], reading: Reading) -> dict[str, float]:
         f"Lambda time ({duration * 1000:.0f} ms at {memory} MB, cold starts)": (
             MILLION * duration * memory / 1024 * GB_SECOND + starts
         ),
-        "DynamoDB, the read itself": MILLION * reading.read_units * READ_UNIT,
+        "DynamoDB, the read itself": MILLION * reading.units.read * READ_UNIT,
+        f"DynamoDB, a read is noted once a day, {noted:g} write units": (
+            notes * noted * WRITE_UNIT
+        ),
         "DynamoDB, caches": (lookups + cold_reads) * READ_UNIT,
         "KMS": unwraps * KMS_REQUEST,
         f"the log line ({reading.log_bytes:.0f} bytes)": MILLION * reading.log_bytes * LOG_BYTE,
@@ -103,8 +124,24 @@ def reads(template: Mapping[str, Any], reading: Reading) -> dict[str, float]:
     }
 
 
-def refreshes(template: Mapping[str, Any], cpu: float) -> dict[str, float]:
-    """Return the parts of a million refreshes, spread evenly over a month."""
+def note_units() -> float:
+    """Return the write units of a connection's first read on a day, without its key's own note."""
+    support = importlib.import_module("tests.support")
+    clock = support.StoppedClock()
+    world = make_world(clock=clock)
+    world.connect(["customer-1"], life=10 * 86_400)
+    clock.advance(86_400)
+    path = "/connections/customer-1?provider_config_key=bench"
+    world.app.get(path)
+    world.store.take()
+    clock.advance(86_400)
+    if world.app.get(path).status != 200:  # noqa: PLR2004
+        raise RuntimeError("the read failed")
+    return world.store.take().write_units - 1
+
+
+def refreshes(template: Mapping[str, Any], cpu: float, count: float) -> dict[str, float]:
+    """Return the parts of so many refreshes, spread evenly over a month."""
     counted, log_bytes = one_refresh()
     memory = memory_of(template, "refresh_tokens")
     requests = counted.reads + counted.writes
@@ -112,26 +149,32 @@ def refreshes(template: Mapping[str, Any], cpu: float) -> dict[str, float]:
         ASSUMED["a provider's token endpoint takes, seconds"]
         + requests * ASSUMED["a request to DynamoDB takes, seconds"]
     )
-    messages = MILLION / in_a_message()
+    together = in_a_message(count)
+    messages = count / together
     # Refreshes of one message wait side by side; each needs the processor for itself.
-    seconds = messages * waiting + MILLION * _billed(cpu, memory, 0)
+    seconds = messages * waiting + count * _billed(cpu, memory, 0)
     return {
         f"DynamoDB, {counted.write_units:g} write units": (
-            MILLION * counted.write_units * WRITE_UNIT
+            count * counted.write_units * WRITE_UNIT
         ),
-        f"DynamoDB, {counted.read_units:g} read units": MILLION * counted.read_units * READ_UNIT,
-        f"SQS, {in_a_message():.1f} refreshes a message": messages * 3 * SQS_REQUEST,
+        f"DynamoDB, {counted.read_units:g} read units": count * counted.read_units * READ_UNIT,
+        f"SQS, {together:.1f} refreshes a message": messages * 3 * SQS_REQUEST,
         "Lambda requests": messages * LAMBDA_REQUEST,
         f"Lambda time at {memory} MB": seconds * memory / 1024 * GB_SECOND,
         "log": messages * (log_bytes + _platform_bytes(template)) * LOG_BYTE,
+        "CloudWatch, the metric Refreshed": METRIC,
     }
 
 
-def in_a_message() -> float:
-    """Return how many refreshes share a message (one host, ten seconds) and an invocation."""
+def in_a_message(count: float) -> float:
+    """Return how many refreshes share a message (one host, ten seconds) and an invocation.
+
+    Args:
+        count: refreshes in a month.
+    """
     groups = ASSUMED["hosts that a million refreshes a month go to"] * 6
-    expected = MILLION / MINUTES / groups
-    return expected / (1 - math.exp(-expected))
+    expected = count / MINUTES / groups
+    return min(sweep.BATCH, expected / (1 - math.exp(-expected)))
 
 
 def one_refresh() -> tuple[Counted, float]:
@@ -155,7 +198,8 @@ def one_refresh() -> tuple[Counted, float]:
     sweep.sweep(world.ctx)
     swept = world.store.take()
     messages = world.ctx.queues.take_refreshes()
-    failed = worker.handle(world.ctx, [("1", json.dumps(messages[0][0]))])
+    with quiet() as metrics:
+        failed = worker.handle(world.ctx, [("1", json.dumps(messages[0][0]))])
     counted = world.store.take()
     if failed or len(egress.sent) != 1:
         raise RuntimeError("the refresh failed")
@@ -164,7 +208,8 @@ def one_refresh() -> tuple[Counted, float]:
     counted.operations = [each for each in swept.operations if "query" not in each] + (
         counted.operations
     )
-    return counted, 250 + len(log.getvalue())  # the handler's own line, and what the domain adds
+    # The handler's own line, what the domain adds, and the line of metrics.
+    return counted, 250 + len(log.getvalue()) + len(metrics.getvalue())
 
 
 def idle(template: Mapping[str, Any]) -> dict[str, float]:

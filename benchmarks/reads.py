@@ -33,13 +33,21 @@ CONNECTION = "customer-1"
 
 
 @dataclass(frozen=True)
+class Units:
+    """What one read takes of DynamoDB, and how long the answer is."""
+
+    read: float
+    answer_bytes: int
+
+
+@dataclass(frozen=True)
 class Reading:
     """What reads did, for the lines and for the cost model. Times in seconds."""
 
     lines: list[Line]
     cpu: float
     log_bytes: float
-    read_units: float
+    units: Units
     first: dict[str, int]
 
 
@@ -106,15 +114,17 @@ def run() -> Reading:
         },
     }
     world.store.take()
-    if world.app.get(f"/connections/{CONNECTION}?provider_config_key=bench").status != 200:  # noqa: PLR2004
-        raise RuntimeError("the read failed")
+    path = f"/connections/{CONNECTION}?provider_config_key=bench"
+    world.app.get(path)
     world.store.take()
-    world.app.get(f"/connections/{CONNECTION}?provider_config_key=bench")
-    read_units = world.store.take().read_units
+    answered = world.app.get(path)
+    if answered.status != 200:  # noqa: PLR2004
+        raise RuntimeError("the read failed")
+    units = Units(world.store.take().read_units, len(answered.body))
     with child.serving("benchmarks.aws_stub", given) as port:
         endpoint = f"http://127.0.0.1:{port}"
         with patch.dict(os.environ, environment(endpoint)):
-            return _measure(world, clock, endpoint, read_units)
+            return _measure(world, clock, endpoint, units)
 
 
 def environment(endpoint: str) -> dict[str, str]:
@@ -160,7 +170,7 @@ def _bare_boto3(world: World) -> tuple[Callable[[], None], Callable[[], None]]:
     return query, both
 
 
-def _measure(world: World, clock: StoppedClock, endpoint: str, read_units: float) -> Reading:
+def _measure(world: World, clock: StoppedClock, endpoint: str, units: Units) -> Reading:
     app = importlib.import_module("tests.app").function("get_connection")
     log = io.StringIO()
     event = _event(world.secret_key)
@@ -214,7 +224,7 @@ def _measure(world: World, clock: StoppedClock, endpoint: str, read_units: float
         Line("whole handler, this machine", f"{median(times[ours]) * 1000:.2f} ms"),
         Line("first read of a container", _said(first)),
     ]
-    return Reading(lines, median(cpu), len(log.getvalue()) / ROUNDS, read_units, first)
+    return Reading(lines, median(cpu), len(log.getvalue()) / ROUNDS, units, first)
 
 
 def _asked(endpoint: str) -> dict[str, int]:

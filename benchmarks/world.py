@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import logging
@@ -15,7 +16,7 @@ from keystow.store.memory import MemoryStore
 from keystow.store.tables import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from keystow.store import Item
 
@@ -235,3 +236,10 @@ def log_into(stream: io.StringIO) -> None:
     for handler in logging.getLogger("keystow").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(stream)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[io.StringIO]:
+    """Keep the lines of metrics out of the report; they go to standard output."""
+    with contextlib.redirect_stdout(io.StringIO()) as taken:
+        yield taken

@@ -52,7 +52,7 @@ class Scenario:
 
     def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         """Call on a day of its own, so that what is done once a day is done each time."""
-        self.next_day()
+        self.running.clock.advance(86_400)
         found = self.app.call(method, path, body, **options)
         assert found.status < 300, (method, path, found.status, found.body)
         return found.json() if found.body else None
@@ -158,9 +158,9 @@ class Scenario:
         for path in ("/providers", "/providers/rotating", "/providers/github/templates"):
             self.ok("GET", path)
 
-    def next_day(self) -> None:
-        """The data keys of yesterday seal nothing more; whoever seals next makes new ones."""
-        self.running.clock.advance(86_400)
+    def next_month(self) -> None:
+        """The data keys of this month seal nothing more; whoever seals next makes new ones."""
+        self.running.clock.advance(31 * 86_400)
 
     def session(self, **more: Any) -> str:
         user = {"id": "u1", "email": "u1@example.com"}
@@ -210,6 +210,7 @@ class Scenario:
             assert found.status == 200, found.body
 
     def popup(self) -> None:
+        self.next_month()
         token = self.session()
         self.authorized(token)
         made = self.authorized(token)
@@ -259,7 +260,7 @@ class Scenario:
             "end_user": {"id": "u1"},
         }
         self.server.family_dead = False
-        self.next_day()
+        self.next_month()
         body["credentials"]["expires_at"] = iso(self.running.clock.now() + life_s)
         body["webhook_url_override"] = LOGIN
         self.ok("POST", "/connections", body)
@@ -279,6 +280,7 @@ class Scenario:
             self.ok("GET", f"/connections{query}")
         self.ok("PATCH", place, {"tags": {"a": "b"}, "end_user": {"id": "u2"}})
         told = {"webhook_url_override": LOGIN}
+        self.next_month()
         self.ok("PATCH", place, told)
         assert self.app.patch(place, told).status == 200  # under a data key that is there
         metadata = {"connection_id": ["c1"], "provider_config_key": ROT, "metadata": {"a": 1}}
@@ -326,7 +328,7 @@ class Scenario:
         for way in (self.by_reader, self.by_queue):
             name = way.__name__
             good = self.imported(f"{name}-good")
-            self.next_day()
+            self.next_month()
             way(good)
             place = self.imported(f"{name}-dead")
             self.server.fault = lambda _number: answer(400, {"error": "invalid_grant"})
@@ -510,6 +512,6 @@ class Scenario:
     def removals(self) -> None:
         for unique_key in (ROT, KEY, OPEN, BASIC, CC, TRIED):
             self.ok("DELETE", f"/integrations/{unique_key}")
-        self.next_day()
+        self.next_month()
         self.running.run("manage_environment", {})
         self.ok("DELETE", "/providers/rotating")

@@ -534,7 +534,7 @@ def test_a_function_that_fails_ends_the_command_with_its_words(run, capsys):
 
 
 def test_rewrapping_goes_on_until_nothing_is_left(run, capsys):
-    place = {"since": 7, "environment": "e1", "after": "credential-20260101"}
+    place = {"since": 7, "environment": "e1", "after": "credential-202601"}
     part = {"rewrapped": 400, "refused": [], "next": place}
     status, account = run("rewrap", part, {"rewrapped": 5, "refused": [], "next": None})
     assert status == 0
@@ -543,15 +543,15 @@ def test_rewrapping_goes_on_until_nothing_is_left(run, capsys):
 
 
 def test_rewrapping_names_what_kms_does_not_take_and_fails(run, capsys):
-    place = {"since": 7, "environment": "e1", "after": "credential-20260101"}
+    place = {"since": 7, "environment": "e1", "after": "credential-202601"}
     first = {
         "rewrapped": 1,
-        "refused": ["e1/credential-20260101: DisabledException"],
+        "refused": ["e1/credential-202601: DisabledException"],
         "next": place,
     }
     status, _ = run("rewrap", first, {"rewrapped": 0, "refused": [], "next": None})
     assert status == 1
-    assert "e1/credential-20260101: DisabledException" in capsys.readouterr().out
+    assert "e1/credential-202601: DisabledException" in capsys.readouterr().out
 
 
 def recipe(folder, *variables):

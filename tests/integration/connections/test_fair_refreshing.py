@@ -7,10 +7,14 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from keystow.clock import iso
 from keystow.egress.errors import EgressFailed
 from keystow.queues import group_of
 from keystow.refresh import sweep, worker
+from keystow.refresh.due import all_shards
+from keystow.store import StoreUnavailable
 from tests.authorization_server import DEFINITION, answer
 from tests.integration.connections.world import World
 from tests.parallel_time import JobHosts, ParallelClock
@@ -178,17 +182,47 @@ class _TickingClock(StoppedClock):
 
 def test_a_sweep_ends_in_time_and_the_next_one_finds_the_rest() -> None:
     made = World()
-    names = [f"c{number}" for number in range(60)]
+    names = [f"c{number}" for number in range(8 * A_MESSAGE_OF_THE_QUEUE)]
     for name in names:
         made.rotating(name, expires_in=-60)
     made.ctx.clock = _TickingClock(made.ctx.clock.now())
 
-    queued = sweep.sweep(made.ctx, until=made.ctx.clock.now() + 45)
+    queued = sweep.sweep(made.ctx, until=made.ctx.clock.now() + 22)
 
-    assert 0 < queued < 60
+    assert 0 < queued < len(names)
     sent = [entry for body, _ in made.ctx.queues.refresh for entry in body["refresh"]]
     assert len(sent) == queued, "what was moved out of the way is queued"
-    assert queued + sweep.sweep(made.ctx) == 60
+    assert queued + sweep.sweep(made.ctx) == len(names)
+
+
+def test_what_is_due_at_one_host_shares_messages_whichever_shards_it_stands_in() -> None:
+    made = World()
+    for number in range(2 * A_MESSAGE_OF_THE_QUEUE):
+        made.rotating(f"c{number}", expires_in=-60)
+
+    assert sweep.sweep(made.ctx) == 2 * A_MESSAGE_OF_THE_QUEUE
+
+    assert len(made.ctx.queues.refresh) == 2
+
+
+def test_a_shard_that_cannot_be_read_does_not_hold_up_the_others_and_is_told() -> None:
+    made = World()
+    for number in range(100):
+        made.rotating(f"c{number}", expires_in=-60)
+    query = made.ctx.store.query
+
+    def one_is_down(table: str, pk: str, **options: Any) -> Any:
+        if pk == all_shards()[3]:
+            raise StoreUnavailable("down")
+        return query(table, pk, **options)
+
+    made.ctx.store.query = one_is_down
+
+    with pytest.raises(StoreUnavailable):
+        sweep.sweep(made.ctx)
+
+    sent = {entry["pk"] for body, _ in made.ctx.queues.refresh for entry in body["refresh"]}
+    assert 50 < len(sent) < 100
 
 
 def test_a_sweep_that_is_cut_off_has_queued_all_but_its_last_batches() -> None:

@@ -165,7 +165,7 @@ def test_a_signing_key_of_ones_own_signs_beside_the_one_it_replaces(api):
 def test_a_rotation_that_kms_does_not_let_happen_is_told_as_such(api):
     from keystow.vault.kms import KmsError
 
-    api.ctx.clock.advance(2 * DAY)  # the data key of today has to be made
+    api.ctx.clock.advance(62 * DAY)  # the data key of the month has to be made
     api.ctx.kms.failure = KmsError("ThrottlingException")
     key = api.dev["secret_key"]
     answer = api.app.post("/environment/webhook-signing-key/rotate", key=key)

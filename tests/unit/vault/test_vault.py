@@ -107,17 +107,20 @@ def test_no_nonce_is_used_twice() -> None:
     assert {len(nonce) for nonce in nonces} == {12}
 
 
-def test_one_data_key_serves_a_day_and_an_environment() -> None:
+def test_one_data_key_serves_a_month_and_an_environment() -> None:
     ctx: Any = make_context()
     sealed(ctx)
     sealed(ctx)
     ctx.vault.seal(Purpose.CREDENTIAL, "env2", BINDING, b"x")
     ctx.vault.seal(Purpose.SIGNING, "env1", BINDING, b"x")
-    ctx.clock.advance(86_400)
-    tomorrow = sealed(ctx)
+    ctx.clock.advance(30 * 86_400)  # from the first to the last of January
+    assert sealed(ctx).data_key == "credential-202601"
+    assert ctx.kms.generated == 3
 
+    ctx.clock.advance(86_400)
+
+    assert sealed(ctx).data_key == "credential-202602"
     assert ctx.kms.generated == 4
-    assert tomorrow.data_key == "credential-20260102"
 
 
 def test_workers_share_the_data_key_of_the_first() -> None:
@@ -280,9 +283,9 @@ def test_it_works_with_kms_itself() -> None:
         assert fresh.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"secret"
 
 
-def test_a_key_warmed_before_midnight_seals_after_it_without_kms() -> None:
+def test_a_key_warmed_before_a_new_month_seals_in_it_without_kms() -> None:
     ctx: Any = make_context()
-    ctx.clock.set(1_767_311_990)  # ten seconds to midnight UTC
+    ctx.clock.set(1_769_903_990)  # ten seconds to 1 February 2026, 0:00 UTC
     ctx.vault.warm(Purpose.CREDENTIAL, "env1")
     ctx.clock.advance(20)
     ctx.kms.failure = KmsError("ThrottlingException")

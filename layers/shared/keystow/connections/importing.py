@@ -175,6 +175,7 @@ def _shown(
         sealed,
         with_credentials=True,
         with_refresh_token=True,
+        fetched_at=saved.secret.fetched_at,
         hidden_inputs=hidden,
         date=iso,
     )

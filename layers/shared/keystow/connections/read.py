@@ -1,12 +1,14 @@
 """Reading a connection with a working credential: the call that everything else exists for.
 
 One strongly consistent query brings the description and the sealed credential; the data key is in
-memory; nothing is written but once a day. A credential with under a minute of life left is renewed
+memory; nothing is written but once a day, and then what an older month's data key sealed is sealed
+anew, so that readers need few data keys. A credential with under a minute of life left is renewed
 first, by exactly one of however many readers there are.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow import metrics
@@ -33,6 +35,7 @@ from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from keystow.context import Context
+    from keystow.records.connection import Sealed
     from keystow.records.integration import Integration
 
 DAY_MS: Final = 86_400_000
@@ -117,7 +120,6 @@ def read(
             ``invalid_credentials`` with the connection as payload; 503 ``refresh_in_progress``.
     """
     integration, connection, secret = find(ctx, environment, provider_config_key, connection_id)
-    connection = _note_fetch(ctx, connection)
     try:
         if with_credentials:
             reading = _Reading(ctx, integration, connection, secret, forced=force_refresh)
@@ -132,6 +134,7 @@ def read(
             "The stored credential cannot be opened; the account must be connected again",
             status=424,
         ) from error
+    fetched_at = _note_fetch(ctx, secret, sealed)
     if with_credentials:
         hidden: frozenset[str] = frozenset()
     else:
@@ -142,6 +145,7 @@ def read(
         sealed,
         with_credentials=with_credentials,
         with_refresh_token=refresh_token,
+        fetched_at=fetched_at,
         hidden_inputs=hidden,
     )
 
@@ -160,23 +164,31 @@ def _secret_inputs(
     return frozenset(config) if provider is None else provider.secret_inputs
 
 
-def _note_fetch(ctx: Context, connection: Connection) -> Connection:
-    """Write when the connection was last read, at most once a day."""
+def _note_fetch(ctx: Context, secret: StoredSecret, sealed: Sealed) -> int | None:
+    """Write when the connection was last read, at most once a day; return when that was.
+
+    What an older month's data key sealed is sealed anew with it: keys and passwords are never
+    renewed, and without this, readers of many would ask KMS for the data key of every month in
+    which one was stored. Whatever stands in the way, a later day does it.
+    """
     now = int(ctx.clock.now() * 1000)
-    last = connection.last_fetched_at
+    last = secret.fetched_at
     if last is not None and now - last < DAY_MS:
-        return connection
-    condition = All(
-        (
-            Equals("generation", connection.generation),
-            Any_((Missing("last_fetched_at"), Below("last_fetched_at", now - DAY_MS + 1))),
-        )
+        return last
+    changes: dict[str, Any] = {"fetched_at": now}
+    if not secret.is_current(ctx.vault):
+        with contextlib.suppress(VaultError, VaultUnavailable):
+            changes["sealed"] = secret.resealed(ctx.vault, sealed).envelope.as_item()
+    same = (
+        Equals("generation", secret.generation),
+        Equals("version", secret.version),
+        Any_((Missing("fetched_at"), Below("fetched_at", now - DAY_MS + 1))),
     )
     try:
-        ctx.store.update(Update(connection.key, set={"last_fetched_at": now}, condition=condition))
+        ctx.store.update(Update(secret.key, set=changes, condition=All(same)))
     except (ConditionFailed, StoreUnavailable):
-        return connection
-    return replace(connection, last_fetched_at=now)
+        return last
+    return now
 
 
 class _Reading:
@@ -387,6 +399,7 @@ class _Reading:
             None,
             with_credentials=False,
             with_refresh_token=False,
+            fetched_at=self.secret.fetched_at,
         )
         raise ApiError(
             "invalid_credentials",

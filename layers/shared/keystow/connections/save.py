@@ -221,7 +221,6 @@ def _made(ctx: Context, draft: Draft, existing: Existing | None) -> Saved:
         webhook_url_override=_kept(
             draft.webhook_url_override, before.webhook_url_override if before else None
         ),
-        last_fetched_at=now if draft.fetched else None,
     )
     fence = existing[1].fence + 1 if existing and existing[1] else 0
     secret = sealed_secret(ctx, draft, generation, now, fence)
@@ -270,6 +269,7 @@ def sealed_secret(
         due_at=due,
         host=host,
         margin=read_margin(buffer),
+        fetched_at=now if draft.fetched else None,
     )
     return secret.resealed(ctx.vault, draft.sealed.within(LARGEST_SEALED))
 

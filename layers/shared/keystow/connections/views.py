@@ -27,6 +27,7 @@ def full(
     *,
     with_credentials: bool,
     with_refresh_token: bool,
+    fetched_at: int | None,
     hidden_inputs: Collection[str] = (),
     date: Callable[[float], str] = iso_offset,
 ) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def full(
         sealed: what is secret of it; None shows neither credentials nor config.
         with_credentials: False shows ``credentials: {}``.
         with_refresh_token: False takes refresh tokens out, wherever they stand.
+        fetched_at: when it was last read, in milliseconds since the epoch.
         hidden_inputs: names of inputs that are left out of the config.
         date: the form of dates.
     """
@@ -50,14 +52,13 @@ def full(
     if not with_refresh_token:
         credentials = without_refresh_tokens(credentials)
         config = without_refresh_tokens(config)
-    fetched = connection.last_fetched_at
     return {
         **_description(connection, provider_config_key),
         "connection_config": config,
         "webhook_url_override": _override(connection),
         "created_at": date(connection.created_at / 1000),
         "updated_at": date(connection.updated_at / 1000),
-        "last_fetched_at": None if fetched is None else date(fetched / 1000),
+        "last_fetched_at": None if fetched_at is None else date(fetched_at / 1000),
         "credentials": credentials,
     }
 

@@ -91,7 +91,6 @@ class Connection(Value):
     metadata: dict[str, Any] | None
     end_user: EndUser | None = None
     webhook_url_override: str | None = None
-    last_fetched_at: int | None = None
     auth_error: AuthError | None = None
 
     @property
@@ -122,8 +121,6 @@ class Connection(Value):
             item["end_user"] = end_user_partition(self.environment, self.end_user.id)
         if self.webhook_url_override is not None:
             item["webhook_url_override"] = self.webhook_url_override
-        if self.last_fetched_at is not None:
-            item["last_fetched_at"] = self.last_fetched_at
         if self.auth_error is not None:
             item["auth_error"] = self.auth_error.as_item()
         return item
@@ -147,7 +144,6 @@ class Connection(Value):
             metadata=metadata_value(item.get("metadata")),
             end_user=EndUser.from_item(item.get("end_user_details")),
             webhook_url_override=item.get("webhook_url_override"),
-            last_fetched_at=item.get("last_fetched_at"),
             auth_error=AuthError(**error) if error else None,
         )
 
@@ -211,7 +207,8 @@ class StoredSecret(Value):
     ``generation`` changes with every authorization, ``version`` with every refresh, ``fence`` with
     every lease. Times are milliseconds since the epoch; ``expires_at`` is the token's. From
     ``again_at`` on it is renewed though its token lives on: something beside it was not. With less
-    than ``margin`` left, where it is there, a reader renews it.
+    than ``margin`` left, where it is there, a reader renews it. ``fetched_at``: when it was first
+    read on the last day it was; here and not in the description, which stands in four indexes.
     """
 
     environment: str
@@ -236,6 +233,7 @@ class StoredSecret(Value):
     host: str | None = None
     again_at: int | None = None
     margin: int | None = None
+    fetched_at: int | None = None
 
     @property
     def key(self) -> Key:
@@ -265,6 +263,7 @@ class StoredSecret(Value):
             "host": self.host,
             "again_at": self.again_at,
             "margin": self.margin,
+            "fetched_at": self.fetched_at,
         }
         item.update({name: value for name, value in optional.items() if value is not None})
         if self.failure is not None:
@@ -299,12 +298,17 @@ class StoredSecret(Value):
             host=item.get("host"),
             again_at=item.get("again_at"),
             margin=item.get("margin"),
+            fetched_at=item.get("fetched_at"),
         )
 
     def unseal(self, vault: Vault) -> Sealed:
         """Return the credential. Raises VaultError, VaultUnavailable."""
         plaintext = vault.open(Purpose.CREDENTIAL, self.environment, self._binding(), self.envelope)
         return Sealed.from_bytes(plaintext)
+
+    def is_current(self, vault: Vault) -> bool:
+        """Return whether the data key that sealed it is the one that would seal it now."""
+        return vault.is_current(Purpose.CREDENTIAL, self.environment, self.envelope)
 
     def resealed(self, vault: Vault, sealed: Sealed) -> StoredSecret:
         """Return a copy that holds another credential, bound to this generation and version."""

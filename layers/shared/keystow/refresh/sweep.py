@@ -1,17 +1,18 @@
 """Finding what is due and queueing it; the cost grows with what is due, not what is stored.
 
-One shard of the due index, two hosts, of which one has many rows:
+Two hosts, of which one has many rows:
 
-    read up to 2,000 rows ──▶ batches:  a a a a a a   ──▶ in turn:  a b a b a a a a
-                                        b b                         │
-                                          mark ≤ 25 rows, send them ┘ … until the time is over
+    16 shards side by side,     batches:  a a a a a a   ──▶ in turn:  a b a b a a a a
+    up to 2,000 rows each  ──▶            b b                         │
+                                  16 at a time: mark ≤ 25 rows, send them … until the time is over
 
-Each batch is sent as soon as its rows are marked: a sweep that is stopped leaves at most one batch
-of a shard marked and not queued, and that is due again by itself.
+Each batch is sent as soon as its rows are marked: a sweep that is stopped leaves at most 16 batches
+marked and not queued, and these are due again by themselves.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, zip_longest
@@ -28,6 +29,7 @@ from keystow.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from keystow.context import Context
     from keystow.store import Item
@@ -61,32 +63,50 @@ def sweep(ctx: Context, until: float = float("inf")) -> int:
     Args:
         ctx: store, queues and clock.
         until: epoch seconds after which no further row is begun; the next sweep finds the rest.
+
+    Raises:
+        StoreUnavailable: a shard could not be read; what the others held is queued.
     """
+    now = int(ctx.clock.now() * 1000)
+    broken = threading.Event()  # the table does not answer: nothing more is begun
+
+    def queue(batch: _Batch) -> tuple[int, int]:
+        if broken.is_set():
+            return 0, 0
+        if ctx.clock.now() >= until:
+            return 0, len(batch.rows)
+        marked, goes_on = _mark(ctx, batch, now)
+        if not goes_on:
+            broken.set()
+        return _send(ctx, batch, marked), 0
+
     with ThreadPoolExecutor(len(all_shards())) as pool:
-        found = list(pool.map(lambda shard: _sweep_shard(ctx, shard, until), all_shards()))
+        reading = [pool.submit(_due, ctx, shard, now, until) for shard in all_shards()]
+        rows, failed = _collect(reading)
+        if rows and (late := now - rows[0]["due_at"]) > LATE_MS:
+            metrics.longest(metrics.OLDEST_DUE, late / 1000)
+        # The pool takes them in this order.
+        found = list(pool.map(queue, _in_turn(rows, now)))
     metrics.flush()
     left = sum(each[1] for each in found)
     if left:
         logger.warning("sweep ran out of time", extra={"left": left})
+    if failed is not None:
+        raise failed
     return sum(each[0] for each in found)
 
 
-def _sweep_shard(ctx: Context, shard: str, until: float) -> tuple[int, int]:
-    """Return how many rows of a shard were queued, and how many were left for want of time."""
-    now = int(ctx.clock.now() * 1000)
-    rows = _due(ctx, shard, now, until)
-    if rows and (late := now - rows[0]["due_at"]) > LATE_MS:
-        metrics.longest(metrics.OLDEST_DUE, late / 1000)
-    batches = list(_in_turn(rows, now))
-    queued = 0
-    for place, batch in enumerate(batches):
-        if ctx.clock.now() >= until:
-            return queued, sum(len(each.rows) for each in batches[place:])
-        marked, goes_on = _mark(ctx, batch, now)
-        queued += _send(ctx, batch, marked)
-        if not goes_on:
-            break
-    return queued, 0
+def _collect(reading: list[Future[list[Item]]]) -> tuple[list[Item], StoreUnavailable | None]:
+    """Return the rows of all shards, the oldest first, and why a shard could not be read."""
+    rows: list[Item] = []
+    failed = None
+    for shard in reading:
+        try:
+            rows += shard.result()
+        except StoreUnavailable as error:
+            failed = error
+    rows.sort(key=lambda row: int(row["due_at"]))
+    return rows, failed
 
 
 def _due(ctx: Context, shard: str, now: int, until: float) -> list[Item]:

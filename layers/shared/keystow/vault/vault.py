@@ -1,9 +1,13 @@
 """The vault: seals and opens, finds and caches data keys.
 
-One data key for each (environment, purpose, day), shared by all workers: made by KMS
+One data key for each (environment, purpose, month), shared by all workers: made by KMS
 ``GenerateDataKey``, stored wrapped in the Registry table. An envelope names its data key, so that
 re-wrapping touches a few rows and no ciphertext, and destroying the data keys of an environment
 destroys what they sealed.
+
+A month, since whoever reads what was sealed over a year unwraps twelve data keys then, and 365 of
+days; and no month brings an environment near the 2^32 random nonces that one key may have (NIST SP
+800-38D, 8.3): a million connections renewed hourly seal 0.7 × 10^9 times.
 """
 
 from __future__ import annotations
@@ -95,7 +99,7 @@ class Vault:
         self._cache: OrderedDict[tuple[str, str], tuple[bytes, float]] = OrderedDict()
 
     def warm(self, purpose: Purpose, environment: str) -> None:
-        """Have today's data key at hand, so that a later :meth:`seal` needs no KMS.
+        """Have the month's data key at hand, so that a later :meth:`seal` needs no KMS.
 
         Raises:
             VaultUnavailable: no data key could be had now.
@@ -145,22 +149,25 @@ class Vault:
         except InvalidTag as error:
             raise VaultError("the envelope does not open here") from error
 
+    def is_current(self, purpose: Purpose, environment: str, envelope: Envelope) -> bool:
+        """Return whether sealing the same now would take the same data key."""
+        return envelope.data_key == self._sealing_key(environment, purpose)
+
     def _sealing_key(self, environment: str, purpose: Purpose) -> str:
         """Return the data key to seal with.
 
-        Today's; but in the minutes after midnight yesterday's while that alone is at hand, so that
-        what was warmed before an exchange serves after it.
+        The month's; but in the first minutes of a month the last one's while that alone is at hand,
+        so that what was warmed before an exchange serves after it.
         """
-        today = self._current_key(purpose)
-        yesterday = self._current_key(purpose, days_ago=1)
-        if self._cached((environment, today)) or not self._cached((environment, yesterday)):
-            return today
-        return yesterday
+        current = self._current_key(purpose)
+        before = self._current_key(purpose, seconds_ago=CACHE_SECONDS)
+        if self._cached((environment, current)) or not self._cached((environment, before)):
+            return current
+        return before
 
-    def _current_key(self, purpose: Purpose, *, days_ago: int = 0) -> str:
-        moment = self._clock.now() - days_ago * 86_400
-        day = datetime.fromtimestamp(moment, UTC).strftime("%Y%m%d")
-        return f"{purpose}-{day}"
+    def _current_key(self, purpose: Purpose, *, seconds_ago: float = 0) -> str:
+        month = datetime.fromtimestamp(self._clock.now() - seconds_ago, UTC).strftime("%Y%m")
+        return f"{purpose}-{month}"
 
     def _key(self, environment: str, purpose: Purpose, key_id: str, *, create: bool) -> bytes:
         cached = self._cached((environment, key_id))
