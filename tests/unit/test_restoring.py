@@ -243,6 +243,7 @@ def test_nothing_is_made_before_somebody_agreed(restore, dynamodb, monkeypatch, 
         (NOW - timedelta(days=2)).isoformat(),
         (NOW + timedelta(days=2)).isoformat(),
     ],
+    ids=["no date", "no zone", "too old", "in the future"],  # the same in every worker of a run
 )
 def test_a_moment_that_is_none_or_out_of_reach_is_refused_first(restore, dynamodb, moment, capsys):
     before = dynamodb.list_tables()["TableNames"]
