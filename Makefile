@@ -36,7 +36,7 @@ format: .venv/.dev ## let ruff correct what it can
 bench: .venv/.dev ## measure and hold against the budgets
 	@$(PY) -m benchmarks
 
-mutate: .venv-mutate/.ok ## change the code piece by piece: what does no test notice? (PACKAGES; takes long)
+mutate: .venv-mutate/.ok ## change the code piece by piece: what does no test notice? (PACKAGES, MODULES; takes long)
 	@scripts/mutate $(PACKAGES)
 
 validate: .venv-sam/.ok ## check template.yaml (sam validate, cfn-lint)

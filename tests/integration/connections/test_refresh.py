@@ -93,6 +93,11 @@ def test_a_forced_refresh_renews_a_valid_token_but_not_twice_in_ten_seconds() ->
     assert world.read("&force_refresh=true").json()["credentials"]["access_token"] == "at-2"
 
 
+def test_a_refresh_that_nobody_forced_does_not_use_up_a_callers_turn(world: Refreshing) -> None:
+    assert world.token() == "at-1"
+    assert world.read("&force_refresh=true").json()["credentials"]["access_token"] == "at-2"
+
+
 def test_without_a_refresh_token_an_expired_token_is_served_as_it_is() -> None:
     world = Refreshing()
     body = {

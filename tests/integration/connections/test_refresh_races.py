@@ -230,7 +230,9 @@ def test_a_claim_whose_answer_was_lost_is_recognized_as_ones_own(world: Refreshi
         return real(operation)
 
     store.update = update_twice
-    assert isinstance(lease.claim(world.ctx, world.secret(), forced=False), lease.Claimed)
+    claimed = lease.claim(world.ctx, world.secret(), forced=False)
+    assert isinstance(claimed, lease.Claimed)
+    assert claimed.secret == world.secret(), "what is committed must fit the fence that is stored"
 
 
 def test_a_sealed_commit_survives_the_queue_unchanged(world: Refreshing) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from keystow.refresh import sweep, throttle, worker
-from keystow.store import StoreUnavailable
+from keystow.store import ItemTooLarge, StoreUnavailable, TransactionConflict, tables
 from tests.app import App, Result
 from tests.authorization_server import DEFINITION, answer
 from tests.integration.connections.world import World
@@ -382,22 +382,81 @@ def test_a_pause_that_cannot_be_read_stops_no_refresh(world: World) -> None:
     assert read(world, "c1").status == 200
 
 
-def test_a_pause_that_cannot_be_written_is_still_kept_here(world: World, hosts: Hosts) -> None:
-    real = world.ctx.store.put
+@pytest.mark.parametrize(
+    "fault",
+    [StoreUnavailable("throttled"), TransactionConflict("contended"), ItemTooLarge("large")],
+)
+def test_a_pause_that_cannot_be_written_is_still_kept_here(
+    world: World, hosts: Hosts, fault: Exception
+) -> None:
+    real, refused = world.ctx.store.transact, []
 
-    def put(operation: Any) -> None:
-        if operation.key.pk.startswith("throttle#"):
-            raise StoreUnavailable("throttled")
-        real(operation)
+    def transact(operations: Any, token: str | None = None) -> None:
+        if operations[0].key.pk.startswith("throttle#"):
+            refused.append(operations)
+            raise fault
+        real(operations, token)
 
-    world.ctx.store.put = put
+    world.ctx.store.transact = transact
     for name in ("c1", "c2"):
         world.rotating(name, expires_in=-60)
     hosts.busy[HOST] = "600"
     assert read(world, "c1").status == 400
     assert world.secret("c1").failure is not None
+    world.ctx.clock.advance(14)
     assert read(world, "c2").status == 424
     assert hosts.asked == [HOST]
+    assert len(refused) == 1
+
+
+def test_refusals_of_one_burst_write_once_and_later_ones_again(world: World) -> None:
+    real, written = world.ctx.store.transact, []
+
+    def transact(operations: Any, token: str | None = None) -> None:
+        if operations[0].key.pk.startswith("throttle#"):
+            written.append(operations[0].item["until"])
+        real(operations, token)
+
+    host_paused(world)
+    world.ctx.store.transact = transact
+    world.ctx.clock.advance(5)
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    assert written == []
+    assert pause_of(world) == 595
+    world.ctx.clock.advance(1)
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    assert len(written) == 1
+    assert pause_of(world) == 600
+
+
+def test_connections_whose_host_is_not_known_do_not_hold_up_each_other(world: World) -> None:
+    for name in ("c1", "c2"):
+        throttle.note(world.ctx, world.environment, None, name, 600)
+    throttle.worked(world.ctx, world.environment, None, "c1")
+    assert throttle.paused_until(world.ctx, world.environment, None) is None
+    rows = world.ctx.store.everything()[tables.REGISTRY]
+    assert not [row for row in rows if row["pk"].startswith("throttle#")]
+
+
+class Drawing:
+    """Randomness that always draws this byte."""
+
+    def __init__(self, byte: int) -> None:
+        self._byte = byte
+
+    def bytes(self, count: int) -> bytes:
+        return bytes([self._byte]) * count
+
+
+@pytest.mark.parametrize(("paused", "spread"), [(15, 60), (300, 300), (3_600, 600)])
+def test_what_was_put_off_comes_after_the_pause_spread_over_as_long_as_it_was(
+    paused: int, spread: int
+) -> None:
+    now = 1_767_225_600_000
+    until = now + paused * 1000
+    first = throttle.resume_at(until, now, Drawing(0))
+    assert first - 10_000 == until, "the sweep may deliver ten seconds early"
+    assert throttle.resume_at(until, now, Drawing(255)) == first + spread * 1000
 
 
 def test_putting_off_overwrites_nothing_that_happened_meanwhile(world: World) -> None:

@@ -58,8 +58,14 @@ def test_a_request_arrives_as_given_and_its_answer_comes_back(serve, egress) -> 
     assert lines[0] == "POST /token?q=a%20b HTTP/1.1"
     assert f"Host: 127.0.0.1:{server.port}" in lines
     assert "X-Own: yes" in lines
-    assert "User-Agent: Keystow" in lines
-    assert "Content-Length: 3" in lines
+    for line in (
+        "User-Agent: Keystow",
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        "Content-Length: 3",
+        "Connection: close",
+    ):
+        assert line in lines
     assert body == b"a=1"
 
 
@@ -113,7 +119,10 @@ def test_a_silent_server_runs_into_the_deadline_after_the_request_was_sent(serve
 def test_a_look_up_that_hangs_counts_against_the_deadline() -> None:
     release = threading.Event()
 
+    keeping: list[bool] = []
+
     def hanging(*_: object, **__: object) -> list[tuple[object, ...]]:
+        keeping.append(not threading.current_thread().daemon)
         release.wait(5)
         return []
 
@@ -122,6 +131,7 @@ def test_a_look_up_that_hangs_counts_against_the_deadline() -> None:
     )
     release.set()
     assert (failed.kind, failed.sent) == ("timeout", False)
+    assert keeping == [False], "it keeps no program from ending"
 
 
 def test_an_unknown_name_is_a_failure_with_nothing_sent() -> None:
@@ -320,6 +330,16 @@ def test_an_answer_over_the_limit_fails(serve, egress, large) -> None:
     assert (failed.kind, failed.sent) == ("too_large", True)
 
 
+def test_a_body_that_is_announced_too_large_is_not_waited_for(serve, egress) -> None:
+    def slow(connection: socket.socket, server) -> None:
+        server.read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n")
+        server.stopped.wait(5)
+
+    failed = failure(egress, serve(slow).url(), max_bytes=1000, deadline=3)
+    assert (failed.kind, failed.sent) == ("too_large", True)
+
+
 def test_an_answer_of_just_the_limit_passes(serve, egress) -> None:
     assert len(egress.send("GET", serve(answer(b"a" * 1000)).url(), max_bytes=1000).body) == 1000
 
@@ -452,6 +472,8 @@ def test_a_body_that_is_not_json_or_form_raises_a_value_error_without_its_text()
         assert "marked" not in str(error.value)
     with pytest.raises(ValueError, match="not a form"):
         Answer(200, {}, b"<html>").form()
+    latin = Answer(200, {"content-type": "text/plain; charset=latin1"}, b"access_token=a&of=M%E9")
+    assert latin.form()["of"] == "M\u00e9"
     assert Answer(200, {}, b"access_token=a%20b&scope=").form() == {
         "access_token": "a b",
         "scope": "",
@@ -513,6 +535,31 @@ def test_tls_names_the_host_while_connecting_to_the_checked_address(serve, certi
 
     assert (got.body, seen) == (b"sealed", ["provider.test"])
     assert f"Host: provider.test:{server.port}".encode() in server.requests[0]
+
+
+def test_tls_speaks_http_1_1_and_is_not_older_than_1_2(serve, certificate, monkeypatch) -> None:
+    spoken: list[tuple[str | None, str | None]] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    def script(connection: socket.socket, server) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            spoken.append((secured.selected_alpn_protocol(), secured.version()))
+            server.read_request(secured)
+            secured.sendall(answer())
+
+    monkeypatch.setattr("certifi.where", lambda: str(certificate[0]))
+    egress = Egress(
+        allow_loopback=True, resolve=names(provider_test="127.0.0.1"), connect=loopback_only
+    )
+    url = f"https://provider.test:{serve(script).port}/"
+    assert egress.send("GET", url).status == 200
+    assert spoken == [("http/1.1", "TLSv1.3")]
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert egress.send("GET", url).status == 200
+    assert spoken[1:] == [("http/1.1", "TLSv1.2")]
+    assert egress._tls_context().minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_an_untrusted_certificate_ends_the_exchange_before_anything_is_sent(

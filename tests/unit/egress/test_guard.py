@@ -54,6 +54,7 @@ def refusal(url: str, *addresses: str, allow_loopback: bool = False) -> str:
         ("192.168.1.1", "private"),
         ("169.254.169.254", "metadata"),
         ("169.254.170.2", "metadata"),
+        ("169.254.170.23", "metadata"),
         ("169.254.1.1", "link_local"),
         ("100.64.0.1", "shared"),
         ("100.127.255.255", "shared"),
@@ -196,6 +197,9 @@ def test_odd_spellings_of_loopback_are_loopback(host: str) -> None:
         ("https://good.example /", "malformed_url"),
         ("https://good.example/\r\nX: y", "malformed_url"),
         ("https://good.example/\t", "malformed_url"),
+        ("https://good.example/\x7f", "malformed_url"),
+        ("https://good.example/\ud800", "malformed_url"),
+        ("https://good.example/?a=\udfff", "malformed_url"),
         ("https:///path", "malformed_url"),
         ("https://", "malformed_url"),
         ("https://a..b/", "malformed_url"),
@@ -235,7 +239,8 @@ def test_http_passes_only_to_loopback_and_only_when_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("X-A", "b\r\nEvil: 1"), ("X-A", "b\0"), ("X A", "b"), ("", "b")]
+    ("name", "value"),
+    [("X-A", "b\r\nEvil: 1"), ("X-A", "b\0"), ("X-A", "b\ud800"), ("X A", "b"), ("", "b")],
 )
 def test_a_header_cannot_smuggle_another_one(name: str, value: str) -> None:
     guarded = Egress(resolve=resolving_to(PUBLIC), connect=never)
@@ -277,9 +282,16 @@ def test_a_public_destination_passes_the_early_check(url: str) -> None:
 def test_the_local_stack_may_name_loopback_destinations_but_no_other_inner_ones() -> None:
     check_destination("http://127.0.0.1:4500/hook", allow_loopback=True)
     check_destination("http://localhost:4500/hook", allow_loopback=True)
-    for url in ("http://10.0.0.1/", "https://10.0.0.1/", "http://hooks.example.com/"):
-        with pytest.raises(EgressRefused):
+    check_destination("http://app.localhost:4500/hook", allow_loopback=True)
+    for url, reason in (
+        ("http://10.0.0.1/", "private"),
+        ("https://10.0.0.1/", "private"),
+        ("http://hooks.example.com/", "scheme"),
+        ("https://intranet/", "name"),
+    ):
+        with pytest.raises(EgressRefused) as refused:
             check_destination(url, allow_loopback=True)
+        assert refused.value.reason == reason
 
 
 @settings(max_examples=300, deadline=None)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _METHOD: Final = re.compile(r"[A-Z]{1,16}")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_BAD_IN_HEADER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_BAD_IN_HEADER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _OWN_HEADERS: Final = frozenset(
     {"host", "content-length", "connection", "transfer-encoding", "te", "upgrade", "expect"}
 )
@@ -403,8 +403,6 @@ def _talk(call: _Call, stream: Any) -> Answer:
     except httpcore.ProtocolError:
         # Without an end of the connection it was not cut off: it is no HTTP.
         raise EgressFailed("lost" if stream.receiver.ended else "malformed", sent=True) from None
-    except (httpcore.NetworkError, httpcore.TimeoutException):
-        raise EgressFailed("lost", sent=True) from None
     return Answer(response.status, headers, body, pairs)
 
 

@@ -8,6 +8,7 @@ special-purpose address registries (RFC 6890 and its successors), RFC 6052 (NAT6
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass
 from ipaddress import (
@@ -87,6 +88,7 @@ _HTTPS_PORT: Final = 443
 _FIRST_FREE_PORT: Final = 1024
 _LARGEST_PORT: Final = 65535
 _LONGEST_URL: Final = 16_384
+_BAD_IN_URL: Final = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _LONGEST_NAME: Final = 253
 _SAFE_IN_PATH: Final = "/%:@!$&'()*+,;=-._~"
 _SAFE_IN_QUERY: Final = _SAFE_IN_PATH + "?[]|{}^`"
@@ -136,7 +138,7 @@ def parse_target(url: str, *, allow_loopback: bool = False) -> Target:
     Raises:
         EgressRefused: malformed_url, scheme, userinfo or port.
     """
-    if len(url) > _LONGEST_URL or any(c <= " " or c in "\\\x7f" for c in url):
+    if len(url) > _LONGEST_URL or _BAD_IN_URL.search(url):
         raise EgressRefused("malformed_url")
     try:
         parts = urlsplit(url)
