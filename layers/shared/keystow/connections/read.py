@@ -36,7 +36,6 @@ from keystow.vault import VaultError, VaultUnavailable
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.records.connection import Sealed
-    from keystow.records.integration import Integration
 
 DAY_MS: Final = 86_400_000
 # Longer than a whole exchange (20 s) with the claim before it and the commit behind it, so that who
@@ -53,30 +52,29 @@ ROUNDS: Final = 4
 
 def find(
     ctx: Context, environment: str, provider_config_key: str, connection_id: str
-) -> tuple[Integration, Connection, StoredSecret]:
-    """Return a connection's integration, description and sealed credential.
+) -> tuple[Connection, StoredSecret]:
+    """Return a connection's description and sealed credential.
 
     Raises:
-        ApiError: 400 ``unknown_provider_config``, 404 ``not_found``.
+        ApiError: 400 ``unknown_provider_config``, 404 ``not_found``, ``connection_pending``.
     """
-    integration = integrations.by_unique_key(ctx, environment, provider_config_key)
-    found = integration and _load(ctx, integration, connection_id)
+    integration = integrations.id_of(ctx, environment, provider_config_key)
+    found = integration and _load(ctx, environment, integration, connection_id)
     if not found:
         # The remembered integration may have been deleted and made anew under the same key.
-        integration = integrations.by_unique_key(ctx, environment, provider_config_key, fresh=True)
+        integration = integrations.id_of(ctx, environment, provider_config_key, fresh=True)
         if integration is None:
             raise ApiError("unknown_provider_config", "There is no integration of this key")
-        found = _load(ctx, integration, connection_id)
+        found = _load(ctx, environment, integration, connection_id)
     if not found:
         raise ApiError("not_found", "There is no such connection")
-    assert integration is not None
-    return integration, *found
+    return found
 
 
 def _load(
-    ctx: Context, integration: Integration, connection_id: str
+    ctx: Context, environment: str, integration: str, connection_id: str
 ) -> tuple[Connection, StoredSecret] | None:
-    pk = tables.connection_pk(integration.environment, integration.id, connection_id)
+    pk = tables.connection_pk(environment, integration, connection_id)
     page = ctx.store.query(tables.CONNECTIONS, pk, prefix=tables.CONNECTION)
     items = {item["sk"]: item for item in page.items}
     if tables.CONNECTION not in items or tables.CONNECTION_SECRET not in items:
@@ -119,10 +117,10 @@ def read(
         ApiError: 400 ``unknown_provider_config``; 404 ``not_found``; 400 or 424
             ``invalid_credentials`` with the connection as payload; 503 ``refresh_in_progress``.
     """
-    integration, connection, secret = find(ctx, environment, provider_config_key, connection_id)
+    connection, secret = find(ctx, environment, provider_config_key, connection_id)
     try:
         if with_credentials:
-            reading = _Reading(ctx, integration, connection, secret, forced=force_refresh)
+            reading = _Reading(ctx, provider_config_key, connection, secret, forced=force_refresh)
             reading.settle()
             connection, secret = reading.connection, reading.secret
         sealed = secret.unseal(ctx.vault)
@@ -138,10 +136,10 @@ def read(
     if with_credentials:
         hidden: frozenset[str] = frozenset()
     else:
-        hidden = _secret_inputs(ctx, integration, sealed.connection_config.reveal())
+        hidden = _secret_inputs(ctx, connection, sealed.connection_config.reveal())
     return views.full(
         connection,
-        integration.unique_key,
+        provider_config_key,
         sealed,
         with_credentials=with_credentials,
         with_refresh_token=refresh_token,
@@ -150,16 +148,14 @@ def read(
     )
 
 
-def _secret_inputs(
-    ctx: Context, integration: Integration, config: dict[str, Any]
-) -> frozenset[str]:
+def _secret_inputs(ctx: Context, connection: Connection, config: dict[str, Any]) -> frozenset[str]:
     """Return the names of what the provider's entry marks as secret; all, if there is no entry."""
     if not config:
         return frozenset()
     from keystow.registry import providers  # only for keys that may not read credentials
 
     provider = providers.find(
-        ctx, integration.environment, integration.provider, max_age=integrations.CACHE_SECONDS
+        ctx, connection.environment, connection.provider, max_age=integrations.CACHE_SECONDS
     )
     return frozenset(config) if provider is None else provider.secret_inputs
 
@@ -201,7 +197,7 @@ class _Reading:
     def __init__(
         self,
         ctx: Context,
-        integration: Integration,
+        provider_config_key: str,
         connection: Connection,
         secret: StoredSecret,
         *,
@@ -210,7 +206,7 @@ class _Reading:
         self.connection = connection
         self.secret = secret
         self._ctx = ctx
-        self._integration = integration
+        self._provider_config_key = provider_config_key
         self._forced = forced
         # The version that the caller has seen refused; a newer one is as good as a refresh.
         self._refused = secret.version if forced else None
@@ -288,7 +284,7 @@ class _Reading:
             return True
         if self._wants_another():
             return False
-        if failure.kind == "configuration" and failure.revision != self._integration.revision:
+        if failure.kind == "configuration" and failure.revision != self._revision():
             return False
         next_at = failure.next_at
         if failure.kind == "unknown_fate":
@@ -296,6 +292,13 @@ class _Reading:
 
             next_at -= AFTER_LEASE_MS  # for the queue's sake; whether the lease is held is known
         return failure.kind == "terminal" or next_at > self._now()
+
+    def _revision(self) -> int | None:
+        """Return the revision of the integration's configuration; None when it is gone."""
+        found = integrations.by_unique_key(
+            self._ctx, self.connection.environment, self._provider_config_key
+        )
+        return None if found is None else found.revision
 
     def _renew(self) -> bool:
         """Take part in renewing the credential; return whether that settled it."""
@@ -326,7 +329,8 @@ class _Reading:
         return True
 
     def _reload(self) -> None:
-        found = _load(self._ctx, self._integration, self.connection.connection_id)
+        before = self.connection
+        found = _load(self._ctx, before.environment, before.integration, before.connection_id)
         if found is None:
             raise ApiError("not_found", "There is no such connection")
         self.connection, self.secret = found
@@ -395,7 +399,7 @@ class _Reading:
             headers["retry-after"] = str(max(1, seconds))
         shown = views.full(
             connection,
-            self._integration.unique_key,
+            self._provider_config_key,
             None,
             with_credentials=False,
             with_refresh_token=False,

@@ -49,6 +49,31 @@ def by_unique_key(
     return found
 
 
+def id_of(ctx: Context, environment: str, unique_key: str, *, fresh: bool = False) -> str | None:
+    """Return the immutable id of the integration of a unique key, or None: one read, not two.
+
+    Args:
+        ctx: store, clock and cache.
+        environment: whose it is.
+        unique_key: its present name.
+        fresh: read it now. Otherwise a positive answer may be 30 s old.
+    """
+    name = _id_name(environment, unique_key)
+    now = ctx.clock.now()
+    cached = ctx.cache.get(name)
+    if cached is not None and cached[0] > now and not fresh:
+        assert isinstance(cached[1], str)
+        return cached[1]
+    claim = ctx.store.get(tables.integration_name(environment, unique_key))
+    if claim is None:
+        ctx.cache.pop(name, None)
+        return None
+    if len(ctx.cache) >= _CACHE_ENTRIES:
+        ctx.cache.clear()
+    ctx.cache[name] = (now + CACHE_SECONDS, claim["integration"])
+    return str(claim["integration"])
+
+
 def by_id(ctx: Context, environment: str, integration_id: str) -> Integration | None:
     """Return the integration of an immutable id, as it is now, or None."""
     item = ctx.store.get(tables.integration(environment, integration_id))
@@ -67,10 +92,15 @@ def list_all(ctx: Context, environment: str) -> list[Integration]:
 def forget(ctx: Context, environment: str, unique_key: str) -> None:
     """Drop what this container remembers of a unique key, after a change of its own."""
     ctx.cache.pop(_cache_name(environment, unique_key), None)
+    ctx.cache.pop(_id_name(environment, unique_key), None)
 
 
 def _cache_name(environment: str, unique_key: str) -> tuple[str, ...]:
     return ("integration", environment, unique_key)
+
+
+def _id_name(environment: str, unique_key: str) -> tuple[str, ...]:
+    return ("integration-id", environment, unique_key)
 
 
 def _read(ctx: Context, environment: str, unique_key: str) -> Integration | None:
