@@ -206,14 +206,15 @@ class Emulator:
         if status is None:
             formation.create_stack(**request)
             _expect(formation, "CREATE_COMPLETE")
-            return True
-        try:
-            formation.update_stack(**request)
-        except formation.exceptions.ClientError as error:
-            if "No updates" not in str(error):
-                raise
-        _expect(formation, "UPDATE_COMPLETE", "CREATE_COMPLETE")
-        return False
+        else:
+            try:
+                formation.update_stack(**request)
+            except formation.exceptions.ClientError as error:
+                if "No updates" not in str(error):
+                    raise
+            _expect(formation, "UPDATE_COMPLETE", "CREATE_COMPLETE")
+        complete_tables(self.client("dynamodb"), template, self.physical_names())
+        return status is None
 
     def physical_names(self) -> dict[str, str]:
         """Return logical id → physical id of every resource of the stack."""
@@ -222,6 +223,29 @@ class Emulator:
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for resource in resources["StackResources"]
         }
+
+
+def complete_tables(dynamodb: Any, template: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """Give tables what the emulator's CloudFormation leaves out: time to live, and recovery.
+
+    Args:
+        dynamodb: a client of the emulator's DynamoDB.
+        template: the deployed template.
+        names: logical id → physical id.
+    """
+    for name, resource in template["Resources"].items():
+        if resource["Type"] != "AWS::DynamoDB::Table":
+            continue
+        properties = resource["Properties"]
+        if "TimeToLiveSpecification" in properties:
+            dynamodb.update_time_to_live(
+                TableName=names[name],
+                TimeToLiveSpecification=properties["TimeToLiveSpecification"],
+            )
+        dynamodb.update_continuous_backups(
+            TableName=names[name],
+            PointInTimeRecoverySpecification=properties["PointInTimeRecoverySpecification"],
+        )
 
 
 def _status(formation: Any) -> str | None:

@@ -31,13 +31,13 @@ from typing import Any
 
 import boto3
 import guard
+import named_tables
 from botocore.exceptions import ProfileNotFound
 
 PROJECT = Path(__file__).resolve().parent.parent
-TEMPLATE = PROJECT / "template.yaml"
 SAM = PROJECT / ".venv-sam/bin/sam"
 # Groups of parameters that nobody needs for a first deployment.
-NOT_ASKED = {"Network and roles", "Changes of what cannot be undone"}
+NOT_ASKED = {"Network and roles", "Changes of what cannot be undone", "Existing tables"}
 # Key="Value", or Key=Value, as somebody may have written it by hand.
 OVERRIDE = re.compile(r'(\w+)=("(?:\\.|[^"\\])*"|\S*)')
 
@@ -126,10 +126,7 @@ def begin(config: Path, stack: str, given: list[str]) -> None:
 
 def parameters() -> dict[str, dict[str, Any]]:
     """Return the template's parameters that are asked for the first time."""
-    sys.path.insert(0, str(TEMPLATE.parent))
-    from local.template import load
-
-    template = load(TEMPLATE)
+    template = named_tables.template()
     found: dict[str, dict[str, Any]] = template["Parameters"]
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     seldom = {
@@ -217,6 +214,8 @@ def main(arguments: list[str]) -> int:
     before = guard.standing(account, chosen.stack)
     if before is not None:
         given = check(chosen.stack, before, config, given)
+    standing = before or {}
+    named_tables.refuse(account, chosen.stack, standing, {**standing, **values(config, given)})
     tags = chosen.tags.split()
     region = "" if saved(config).get("region") else os.environ.get("AWS_REGION", "")
 

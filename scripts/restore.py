@@ -3,8 +3,9 @@
 
 usage: python scripts/restore.py STACK MOMENT [--yes]
 
-The tables in use stay as they are. Everything is read from AWS, so a call that was cut off is
-simply made again: what is there is not made twice. docs/deploy.md says what a restore means.
+The tables in use stay as they are; at its end it says how a deployment takes the new ones.
+Everything is read from AWS, so a call that was cut off is simply made again: what is there is not
+made twice. docs/deploy.md says what a restore means.
 """
 
 from __future__ import annotations
@@ -16,14 +17,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from deployed import Refused, Stack
+from named_tables import DATA_KEYS, ENDING, TOGETHER, faults, parameters
 
-# These belong together: data keys of the registry open connections, and an API key belongs to an
-# environment. The other tables hold what ends by itself, or what would be sent a second time.
-TOGETHER = ("Connections", "Registry", "Keys")
 # A large table takes hours.
 PATIENCE = {"Delay": 20, "MaxAttempts": 24 * 180}
 # Rows of the registry, as keystow.store.tables names them.
-DATA_KEYS = "datakeys#"  # begins the partition of an environment's data keys
 ENVIRONMENT_GATE = "closed#environment#"
 
 
@@ -49,7 +47,10 @@ def target_of(source: str, moment: datetime) -> str:
 
 
 class Restore:
-    """A restore of the tables that belong together, to one moment."""
+    """A restore of the tables that belong together, to one moment.
+
+    (The other tables hold what ends by itself, or what would be sent a second time.)
+    """
 
     def __init__(self, dynamodb: Any, sources: dict[str, str], moment: datetime) -> None:
         self._dynamodb = dynamodb
@@ -87,13 +88,21 @@ class Restore:
             print(f"{self.targets[name]} is being restored")
 
     def end(self) -> None:
-        """Wait, keep destroyed what was erased, and give back what a restored table loses."""
+        """Wait, keep destroyed what was erased, and give back what a restored table loses.
+
+        Raises:
+            Refused: a table is still not as a stack needs it.
+        """
         for target in self.targets.values():
             self._wait(target)
         # Before point-in-time recovery begins, which would keep these data keys for 35 days more.
         self._erase_again()
         for name, source in self._sources.items():
-            self._give_back(source, self.targets[name])
+            protected = self._give_back(source, self.targets[name])
+            wanted = parameters()[f"{name}TableName"]
+            wrong = faults(self._dynamodb, self.targets[name], wanted, protected=protected)
+            if wrong:
+                raise Refused(f"{self.targets[name]}: {', '.join(wrong)}")
             print(f"{self.targets[name]} is whole")
 
     def _exists(self, table: str) -> bool:
@@ -135,7 +144,8 @@ class Restore:
         )
         return [row for page in pages for row in page["Items"]]
 
-    def _give_back(self, source: str, target: str) -> None:
+    def _give_back(self, source: str, target: str) -> bool:
+        """Set what the table in use has; return whether nobody can delete that one."""
         used = self._dynamodb.describe_table(TableName=source)["Table"]
         restored = self._dynamodb.describe_table(TableName=target)["Table"]
         self._tag(used["TableArn"], restored["TableArn"])
@@ -148,6 +158,7 @@ class Restore:
         if protected and not restored.get("DeletionProtectionEnabled", False):
             self._dynamodb.update_table(TableName=target, DeletionProtectionEnabled=True)
             self._wait(target)
+        return bool(protected)
 
     def _tag(self, source: str, target: str) -> None:
         lister = self._dynamodb.get_paginator("list_tags_of_resource")
@@ -161,12 +172,11 @@ class Restore:
             self._dynamodb.tag_resource(ResourceArn=target, Tags=lost)
 
     def _end_rows_by_time(self, source: str, target: str) -> None:
-        on = {"ENABLED", "ENABLING"}
         used, restored = (
             self._dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
             for table in (source, target)
         )
-        if used["TimeToLiveStatus"] in on and restored["TimeToLiveStatus"] not in on:
+        if used["TimeToLiveStatus"] in ENDING and restored["TimeToLiveStatus"] not in ENDING:
             self._dynamodb.update_time_to_live(
                 TableName=target,
                 TimeToLiveSpecification={"Enabled": True, "AttributeName": used["AttributeName"]},
@@ -207,7 +217,10 @@ def main(arguments: list[str]) -> int:
     except (Refused, BotoCoreError, ClientError, WaiterError) as refusal:
         print(f"Stopped: {refusal}\nThe same call goes on from here.", file=sys.stderr)
         return 1
-    print("The tables in use were not changed. docs/deploy.md says what comes next.")
+    named = " ".join(f"{name}TableName={table}" for name, table in restore.targets.items())
+    print("The tables in use were not changed. This lets the stack use the new ones; first read")
+    print('"Backup and restore" in docs/deploy.md:\n')
+    print(f"  make deploy STACK={chosen.stack} PARAMETERS='{named}'")
     return 0
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pty
+import shlex
 import shutil
 import subprocess
+import sys
+import time
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
-from local.emulator import Emulator
+from local import template as templates
+from local.emulator import Emulator, complete_tables
+from local.payload import Arrival, event
+from local.routing import Router
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +32,7 @@ pytestmark = [pytest.mark.full, pytest.mark.xdist_group("deploying")]
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-sam/bin/python"
 REGION = "us-east-1"
+TEMPLATE = templates.load(ROOT / "template.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +112,22 @@ def deployed(caller: Caller, aws: str) -> subprocess.CompletedProcess[str]:
     """The first deployment."""
     done = caller.deploy()
     if done.returncode == 0:
-        _tell_where_the_emulator_is(aws)
+        made = client(aws, "cloudformation").describe_stack_resources(StackName="keystow")
+        names = {
+            each["LogicalResourceId"]: each["PhysicalResourceId"] for each in made["StackResources"]
+        }
+        complete_tables(client(aws, "dynamodb"), TEMPLATE, names)
     return done
+
+
+@pytest.fixture(scope="module")
+def first_keys(
+    deployed: subprocess.CompletedProcess[str], caller: Caller, aws: str
+) -> subprocess.CompletedProcess[str]:
+    """What the first call of `make bootstrap` answers."""
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    _tell_where_the_emulator_is(aws, "BootstrapKeysFunction")
+    return caller.call("bootstrap.py", "keystow")
 
 
 def client(aws: str, service: str) -> Any:
@@ -112,18 +135,50 @@ def client(aws: str, service: str) -> Any:
     return boto3.Session("test", "test", region_name=REGION).client(service, endpoint_url=aws)
 
 
-def _tell_where_the_emulator_is(aws: str) -> None:
+def physical(aws: str, logical: str) -> str:
+    """The name of a resource of the stack."""
+    detail = client(aws, "cloudformation").describe_stack_resource(
+        StackName="keystow", LogicalResourceId=logical
+    )["StackResourceDetail"]
+    return str(detail["PhysicalResourceId"])
+
+
+def outputs(aws: str) -> dict[str, str]:
+    """The stack's outputs."""
+    stack = client(aws, "cloudformation").describe_stacks(StackName="keystow")["Stacks"][0]
+    return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
+
+
+def _tell_where_the_emulator_is(aws: str, logical: str) -> None:
     """On AWS a function finds its services by itself."""
-    stack = client(aws, "cloudformation")
-    function = stack.describe_stack_resource(
-        StackName="keystow", LogicalResourceId="BootstrapKeysFunction"
-    )["StackResourceDetail"]["PhysicalResourceId"]
-    functions = client(aws, "lambda")
-    known = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    functions, name = client(aws, "lambda"), physical(aws, logical)
+    known = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     variables = {**known, "AWS_ENDPOINT_URL": aws}
-    functions.update_function_configuration(
-        FunctionName=function, Environment={"Variables": variables}
-    )
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+class Api:
+    """The deployed functions, as API Gateway calls them (the emulator cannot import its routes)."""
+
+    def __init__(self, aws: str, key: str) -> None:
+        self._aws, self._key = aws, key
+        self._router = Router(templates.routes(TEMPLATE))
+
+    def __call__(self, method: str, path: str, query: str = "", body: Any = None) -> Any:
+        """Return status and JSON of an answer."""
+        headers = [("authorization", f"Bearer {self._key}"), ("content-type", "application/json")]
+        content = b"" if body is None else json.dumps(body).encode()
+        match = self._router.match(method, path)
+        assert match is not None
+        _tell_where_the_emulator_is(self._aws, match.function)
+        sent = event(
+            Arrival(method, path, query, headers, content, "127.0.0.1"), match, "r", time.time()
+        )
+        answer = client(self._aws, "lambda").invoke(
+            FunctionName=physical(self._aws, match.function), Payload=json.dumps(sent).encode()
+        )
+        result = json.load(answer["Payload"])
+        return result["statusCode"], json.loads(result.get("body") or "null")
 
 
 def test_who_answers_everything_with_enter_gets_a_stack(
@@ -136,11 +191,11 @@ def test_who_answers_everything_with_enter_gets_a_stack(
     assert kept["default"]["deploy"]["parameters"]["region"] == REGION
 
 
-@pytest.mark.usefixtures("deployed")
-def test_the_first_keys_are_answered_once(caller: Caller) -> None:
-    first = caller.call("bootstrap.py", "keystow")
-    assert first.returncode == 0, first.stderr
-    keys = json.loads(first.stdout)
+def test_the_first_keys_are_answered_once(
+    first_keys: subprocess.CompletedProcess[str], caller: Caller
+) -> None:
+    assert first_keys.returncode == 0, first_keys.stderr
+    keys = json.loads(first_keys.stdout)
     assert keys["api_url"].startswith("https://")
     assert {each["environment"] for each in keys["environments"]} == {"dev", "prod"}
     again = caller.call("bootstrap.py", "keystow")
@@ -199,6 +254,97 @@ def test_a_deployed_stack_is_protected_from_deletion(aws: str) -> None:
     for table in tables:
         found = client(aws, "dynamodb").describe_table(TableName=table)["Table"]
         assert found["DeletionProtectionEnabled"] is True
+
+
+def restored(
+    caller: Caller, aws: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """Run `make restore`, and return the parameters that it says to deploy with."""
+    for name, value in (
+        ("AWS_ENDPOINT_URL", aws),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(caller.project / "scripts")
+    for name in ("deploy", "deployed", "guard", "named_tables"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    spec = importlib.util.spec_from_file_location("restore", caller.project / "scripts/restore.py")
+    assert spec is not None
+    assert spec.loader is not None
+    restore = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(restore)
+    # The emulator can restore to this moment only; tests/unit/test_restoring.py has the check.
+    monkeypatch.setattr(restore.Restore, "check", lambda _self: None)
+    moment = datetime.now(UTC).isoformat()
+    done = restore.main(["keystow", moment, "--yes"])
+    told = capsys.readouterr()
+    assert done == 0, told.err
+    words = shlex.split(told.out.splitlines()[-1])
+    assert words[:3] == ["make", "deploy", "STACK=keystow"]
+    return words[3].removeprefix("PARAMETERS=")
+
+
+def test_a_connection_that_was_lost_is_read_from_the_restored_tables(
+    first_keys: subprocess.CompletedProcess[str],
+    caller: Caller,
+    aws: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    api = Api(aws, json.loads(first_keys.stdout)["secret_key"])
+    # A provider that is asked nothing: no test calls anybody.
+    provider = {
+        "display_name": "Own",
+        "categories": ["other"],
+        "docs": "https://example.com",
+        "auth_mode": "API_KEY",
+        "proxy": {"base_url": "https://example.com"},
+    }
+    assert api("PUT", "/providers/own", body=provider)[0] in {200, 201}
+    made, why = api("POST", "/integrations", body={"provider": "own", "unique_key": "base"})
+    assert made == 200, why
+    key = {"type": "API_KEY", "apiKey": "k-of-then"}
+    stored, why = api(
+        "POST",
+        "/connections",
+        body={"connection_id": "c1", "provider_config_key": "base", "credentials": key},
+    )
+    assert stored == 201, why
+    where = ("GET", "/connections/c1", "provider_config_key=base")
+    before = api(*where)
+    assert before[1]["credentials"] == key
+    own = {name: table for name, table in outputs(aws).items() if name.endswith("TableName")}
+
+    named = restored(caller, aws, monkeypatch, capsys)
+    assert api("DELETE", "/connections/c1", "provider_config_key=base")[0] == 200
+    assert api(*where)[0] == 404
+
+    moved = caller.deploy(f"--parameters={named}", answer="y")
+    assert moved.returncode == 0, moved.stdout + moved.stderr
+    chosen = dict(each.split("=") for each in named.split())
+    assert outputs(aws).items() >= {**own, **chosen}.items()
+    assert len(chosen) == 3
+    assert api(*where) == before
+
+    # The stack's own tables are there as they were, and one deployment away.
+    back = " ".join(f"{name}=" for name in chosen)
+    returned = caller.deploy(f"--parameters={back}", answer="y")
+    assert returned.returncode == 0, returned.stdout + returned.stderr
+    assert outputs(aws).items() >= own.items()
+    assert api(*where)[0] == 404
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_named_table_that_is_not_there_stops_a_deployment_before_anything_changes(
+    caller: Caller, aws: str
+) -> None:
+    before = outputs(aws)
+    refused = caller.deploy("--parameters=EventsTableName=keystow-events", answer="y")
+    assert refused.returncode == 1
+    assert "EventsTableName=keystow-events: there is no such table" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert outputs(aws) == before
 
 
 @pytest.mark.usefixtures("deployed")

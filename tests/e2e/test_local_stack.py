@@ -98,6 +98,23 @@ def test_sixty_requests_at_once_are_all_answered(api: httpx.Client) -> None:
     assert statuses == {200}
 
 
+def test_its_tables_end_rows_and_can_be_restored_as_on_aws(stack: RunningStack) -> None:
+    formation, dynamodb = stack.client("cloudformation"), stack.client("dynamodb")
+    made = formation.describe_stack_resources(StackName="keystow")["StackResources"]
+    tables = {
+        each["LogicalResourceId"]: each["PhysicalResourceId"]
+        for each in made
+        if each["ResourceType"] == "AWS::DynamoDB::Table"
+    }
+    assert len(tables) == 6
+    for logical, table in tables.items():
+        ends = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+        assert ends.get("AttributeName") == (None if logical == "KeysTable" else "ttl")
+        backups = dynamodb.describe_continuous_backups(TableName=table)
+        window = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+        assert window["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
 def test_data_and_keys_survive_a_restart(stack: RunningStack) -> None:
     body = {"provider": "unauthenticated", "unique_key": "kept"}
     keys = stack.keys

@@ -48,6 +48,83 @@ def test_the_vault_key_can_wrap_again_while_roles_may_use_a_key_of_ones_own() ->
     assert "WrapsWithKmsKey" not in json.dumps(RESOURCES)
 
 
+# ---- tables that were there before -------------------------------------------------------
+
+ARN = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/"
+TABLES = sorted(name.removesuffix("Table") for name in of_type("AWS::DynamoDB::Table"))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_functions_roles_and_outputs_go_to_the_table_that_is_named(name: str) -> None:
+    own, parameter = f"{name}Table", f"{name}TableName"
+    assert TEMPLATE["Conditions"][f"Names{name}"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]
+    }
+    chosen = {"Fn::If": [f"Names{name}", {"Ref": parameter}, {"Ref": own}]}
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables[f"KEYSTOW_{name.upper()}_TABLE"] == chosen
+    assert TEMPLATE["Outputs"][parameter]["Value"] == chosen
+    assert RESOURCES[f"{own}Arn"]["Properties"]["Value"] == {
+        "Fn::If": [
+            f"Names{name}",
+            {"Fn::Sub": f"{ARN}${{{parameter}}}"},
+            {"Fn::GetAtt": [own, "Arn"]},
+        ]
+    }
+
+
+def test_no_role_may_touch_a_table_that_is_out_of_use() -> None:
+    for name, each in RESOURCES.items():
+        if each["Type"] != "AWS::SSM::Parameter":
+            text = json.dumps(each)
+            for table in TABLES:
+                assert f'["{table}Table", "Arn"]' not in text, name
+                assert f"${{{table}Table." not in text, name
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_stacks_own_table_stays_when_another_is_named(name: str) -> None:
+    assert "Condition" not in RESOURCES[f"{name}Table"]
+
+
+def rule_lets(rule: str, given: dict[str, str]) -> bool:
+    """Whether a rule of the template lets parameters through."""
+
+    def holds(part: Any) -> Any:
+        ((kind, inner),) = part.items()
+        if kind == "Ref":
+            return given.get(inner, "")
+        values = [holds(each) if isinstance(each, dict) else each for each in inner]
+        kinds = {
+            "Fn::Not": lambda v: not v[0],
+            "Fn::And": all,
+            "Fn::Equals": lambda v: v[0] == v[1],
+        }
+        return kinds[kind](values)
+
+    found = TEMPLATE["Rules"][rule]
+    asked = holds(found["RuleCondition"])
+    return not asked or all(holds(each["Assert"]) for each in found["Assertions"])
+
+
+@pytest.mark.parametrize(
+    ("names", "fits"),
+    [
+        ((), True),
+        (("Connections", "Registry", "Keys"), True),
+        (tuple(TABLES), True),
+        (("Sessions",), True),
+        (("Connections",), False),
+        (("Registry", "Keys"), False),
+    ],
+)
+def test_connections_registry_and_keys_are_named_together_or_not_at_all(
+    names: tuple[str, ...], *, fits: bool
+) -> None:
+    given = {f"{name}TableName": "t" for name in names}
+    assert rule_lets("TablesThatBelongTogether", given) is fits
+
+
 # ---- addresses ---------------------------------------------------------------------------
 
 

@@ -69,4 +69,4 @@ def test_the_template_itself_is_not_changed() -> None:
 def test_variables_replace_and_join_those_of_the_template() -> None:
     variables = local()["Globals"]["Function"]["Environment"]["Variables"]
     assert variables["KEYSTOW_PUBLIC_URL"] == "http://127.0.0.1:1"
-    assert variables["KEYSTOW_SESSIONS_TABLE"] == {"Ref": "SessionsTable"}
+    assert variables["KEYSTOW_REFRESH_QUEUE_URL"] == {"Ref": "RefreshQueue"}

@@ -32,11 +32,13 @@ def resource_of(value: Any) -> str:
         assert value == {"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]}
         return "VaultKey"
     if "Fn::GetAtt" in value:
-        return str(value["Fn::GetAtt"][0])
+        name, attribute = value["Fn::GetAtt"]
+        # The table in use has its ARN in a parameter of SSM's.
+        return str(name.removesuffix("Arn") if attribute == "Value" else name)
     text = value["Fn::Sub"]
     if "@connections" in text:
         return "BrowserSocketApi"
-    return str(text.removeprefix("${").replace(".Arn}", ""))
+    return str(text.removeprefix("${").replace("TableArn.Value}", "Table"))
 
 
 PURPOSE = "kms:EncryptionContext:keystow:purpose"

@@ -69,6 +69,12 @@ class Aws:
         parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in known]
         return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE", "Parameters": parameters}]}
 
+    class exceptions:  # noqa: N801 - boto3's name
+        ResourceNotFoundException = LookupError
+
+    def describe_table(self, TableName):  # noqa: N803 - boto3's name
+        raise self.exceptions.ResourceNotFoundException(TableName)
+
     def set_stack_policy(self, StackName, StackPolicyBody):  # noqa: N803 - boto3's names
         self.asked.append(("policy", StackName, json.loads(StackPolicyBody)))
 
@@ -368,6 +374,31 @@ def test_a_first_key_of_ones_own_is_named_freely(deploy, sam, stands, rewrapped)
     deploy.main(["keystow", "python3.13", "--parameters", f"KmsKeyArn={KEYS[0]}"])
     assert f'KmsKeyArn="{KEYS[0]}"' in given(sam.calls[0], "--parameter-overrides")
     assert rewrapped.calls == []
+
+
+@pytest.mark.parametrize("parameters", [None, {}], ids=["new", "standing"])
+def test_a_table_that_is_not_there_is_refused_before_anything_changes(
+    deploy, sam, stands, parameters
+):
+    stands(parameters)
+    with pytest.raises(SystemExit, match="EventsTableName=gone: there is no such table"):
+        deploy.main(["keystow", "python3.13", "--parameters", "EventsTableName=gone"])
+    assert sam.calls == []
+    assert Aws.asked == []
+
+
+@pytest.mark.usefixtures("stands")
+def test_a_named_table_is_looked_at_before_each_deployment(deploy, sam):
+    """A new version may need what it lacks."""
+    deploy.config_of("keystow").write_text(SAVED.replace("DomainName=", "EventsTableName=gone A="))
+    with pytest.raises(SystemExit, match="EventsTableName=gone"):
+        deploy.main(["keystow", "python3.13"])
+    assert sam.calls == []
+
+
+def test_nobody_is_asked_for_existing_tables(deploy, sam, typed):
+    deploy.main(["keystow", "python3.13"])
+    assert not any("TableName" in question for question in typed.questions)
 
 
 def test_the_profile_is_kept(deploy, sam, monkeypatch):

@@ -17,8 +17,10 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
 from keystow.store import tables
+from local import template as templates
 
 ROOT = Path(__file__).resolve().parents[2]
+RESOURCES = templates.load(ROOT / "template.yaml")["Resources"]
 SOURCES = {name: f"keystow-{name}Table-1A2B" for name in ("Connections", "Registry", "Keys")}
 NOW = datetime.now(UTC).replace(microsecond=0)
 MOMENT = NOW.isoformat()
@@ -36,26 +38,21 @@ def dynamodb(monkeypatch):
 
 
 def make(client: Any, table: str) -> None:
+    """Make a table as CloudFormation would."""
+    wanted = RESOURCES[table.split("-")[1]]["Properties"]
+    kept = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     client.create_table(
         TableName=table,
-        BillingMode="PAY_PER_REQUEST",
         DeletionProtectionEnabled=True,
         Tags=[{"Key": "team", "Value": "keys"}],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
+        **{name: wanted[name] for name in kept if name in wanted},
     )
     client.update_continuous_backups(
         TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
     )
-    if "Keys" not in table:
+    if "TimeToLiveSpecification" in wanted:
         client.update_time_to_live(
-            TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
+            TableName=table, TimeToLiveSpecification=wanted["TimeToLiveSpecification"]
         )
 
 
@@ -63,7 +60,7 @@ def make(client: Any, table: str) -> None:
 def restore(dynamodb, monkeypatch):
     """The command, with a stack whose backups reach from yesterday to now."""
     monkeypatch.syspath_prepend(ROOT / "scripts")
-    for name in ("deploy", "deployed", "guard"):
+    for name in ("deploy", "deployed", "guard", "named_tables"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("restore", ROOT / "scripts/restore.py")
     module: Any = importlib.util.module_from_spec(spec)
@@ -221,6 +218,31 @@ def test_a_restore_that_was_cut_off_goes_on_with_the_same_call(
     assert restore.main(["keystow", MOMENT, "--yes"]) == 0
     for name, source in SOURCES.items():
         assert settings(dynamodb, target(restore, name)) == settings(dynamodb, source)
+
+
+def test_it_ends_with_the_deployment_that_takes_the_restored_tables(restore, capsys):
+    assert restore.main(["keystow", MOMENT, "--yes"]) == 0
+    named = " ".join(f"{name}TableName={target(restore, name)}" for name in SOURCES)
+    assert f"make deploy STACK=keystow PARAMETERS='{named}'" in capsys.readouterr().out
+
+
+def test_a_restored_table_that_is_not_as_the_stack_needs_it_is_not_offered(
+    restore, dynamodb, monkeypatch, capsys
+):
+    # As where somebody took an index off the table in use since.
+    really = dynamodb.describe_table
+
+    def without_an_index(**asked):
+        answer = really(**asked)
+        if asked["TableName"] == target(restore, "Connections"):
+            answer["Table"]["GlobalSecondaryIndexes"].pop()
+        return answer
+
+    monkeypatch.setattr(dynamodb, "describe_table", without_an_index)
+    assert restore.main(["keystow", MOMENT, "--yes"]) == 1
+    told = capsys.readouterr()
+    assert f"{target(restore, 'Connections')}: it lacks the index by_due" in told.err
+    assert "make deploy" not in told.out
 
 
 @pytest.mark.parametrize("answer", ["", "n", "no"])
