@@ -190,14 +190,17 @@ def test_functions_that_talk_to_providers_can_have_an_address_of_their_own() -> 
         assert otherwise == {"Ref": "AWS::NoValue"}
 
 
-def test_without_subnets_no_function_manages_network_interfaces() -> None:
-    # SAM attaches AWSLambdaVPCAccessExecutionRole wherever VpcConfig stands.
+def test_no_functions_code_manages_network_interfaces_and_lambda_still_can() -> None:
+    # SAM attaches AWSLambdaVPCAccessExecutionRole wherever VpcConfig stands; Lambda needs it for as
+    # long as there are interfaces to remove, which is after SubnetIds was emptied.
     denied = RESOURCES["NoNetworkInterfaces"]
-    assert denied["Condition"] == "HasNoSubnets"
+    assert "Condition" not in denied
     roles = {each["Ref"].removesuffix("Role") for each in denied["Properties"]["Roles"]}
     assert roles == outgoing()
     (statement,) = denied["Properties"]["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Action"]) == ("Deny", "ec2:*")
+    # "Using source function ARN": what Lambda calls for network interfaces lacks the key.
+    assert statement["Condition"] == {"Null": {"lambda:SourceFunctionArn": "false"}}
 
 
 @pytest.fixture(scope="module")
