@@ -215,7 +215,9 @@ def main(arguments: list[str]) -> int:
     if before is not None:
         given = check(chosen.stack, before, config, given)
     standing = before or {}
-    named_tables.refuse(account, chosen.stack, standing, {**standing, **values(config, given)})
+    after = {**standing, **values(config, given)}
+    guard.refuse_half_a_network(after)
+    named_tables.refuse(account, chosen.stack, standing, after)
     tags = chosen.tags.split()
     region = "" if saved(config).get("region") else os.environ.get("AWS_REGION", "")
 
@@ -230,9 +232,14 @@ def main(arguments: list[str]) -> int:
     wanted = values(config, given)
     protects = wanted.get("DeletionProtection", "Enabled") == "Enabled"
     if before is None and protects:
-        # A creation that fails must be able to take its tables away again. (Said each time: what
-        # is not given stays with SAM as it was.)
-        status = sam("DeletionProtection=Disabled") or sam("DeletionProtection=Enabled")
+        # A creation that fails must be able to take its tables away again. Nobody is paged
+        # meanwhile: an alarm on what has not run yet is right to go off, and wrong to wake people.
+        # (All is said each time: what is not given stays with SAM as it was.)
+        topic = wanted.get("AlarmTopicArn", "")
+        quiet, loud = (["AlarmTopicArn="], [f"AlarmTopicArn={topic}"]) if topic else ([], [])
+        status = sam("DeletionProtection=Disabled", *quiet) or sam(
+            "DeletionProtection=Enabled", *loud
+        )
     elif before is not None and protects and before.get("DeletionProtection") == "Disabled":
         # The first deployment was cut off between its two steps.
         status = sam("DeletionProtection=Enabled")

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - part of commands, not a package
-"""Doors that open one way: what `make deploy` asks of AWS before it changes a stack, and after."""
+"""What `make deploy` refuses before it changes a stack, and how it protects one afterwards."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ def standing(account: Any, stack: str) -> dict[str, str] | None:
     if found["StackStatus"] in {"REVIEW_IN_PROGRESS", "DELETE_COMPLETE"}:
         return None  # a first change set that was not executed
     return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", ())}
+
+
+def refuse_half_a_network(after: dict[str, str]) -> None:
+    """Stop a deployment that Lambda would refuse half-way, with some functions changed already.
+
+    Raises:
+        SystemExit: there are subnets and no security groups, or the other way round.
+    """
+    subnets, groups = after.get("SubnetIds", ""), after.get("SecurityGroupIds", "")
+    if bool(subnets) == bool(groups):
+        return
+    there, missing = ("SubnetIds", "SecurityGroupIds")[:: 1 if subnets else -1]
+    raise SystemExit(
+        f"Nothing was deployed. {there} needs {missing}, or neither is given: functions are in a\n"
+        "network by both."
+    )
 
 
 def leaves_a_key(before: dict[str, str], after: dict[str, str]) -> str:

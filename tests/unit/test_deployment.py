@@ -401,6 +401,58 @@ def test_nobody_is_asked_for_existing_tables(deploy, sam, typed):
     assert not any("TableName" in question for question in typed.questions)
 
 
+NETWORK = {"SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}
+
+
+@pytest.mark.parametrize("parameters", [None, {}], ids=["new", "standing"])
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("SubnetIds", "needs SecurityGroupIds"), ("SecurityGroupIds", "needs SubnetIds")],
+)
+def test_half_a_network_is_refused_before_anything_changes(
+    deploy, sam, stands, parameters, given, missing
+):
+    stands(parameters)
+    with pytest.raises(SystemExit, match=missing):
+        deploy.main(["keystow", "python3.13", "--parameters", f"{given}={NETWORK[given]}"])
+    assert sam.calls == []
+
+
+@pytest.mark.parametrize("emptied", NETWORK)
+def test_half_of_a_network_cannot_be_taken_away(deploy, sam, stands, emptied):
+    stands(NETWORK)
+    with pytest.raises(SystemExit, match=f"needs {emptied}"):
+        deploy.main(["keystow", "python3.13", "--parameters", f"{emptied}="])
+    assert sam.calls == []
+
+
+def test_a_network_is_given_and_taken_away_as_a_whole(deploy, sam, stands):
+    both = " ".join(f"{name}={value}" for name, value in NETWORK.items())
+    assert deploy.main(["keystow", "python3.13", "--parameters", both]) == 0
+    stands(NETWORK)
+    neither = " ".join(f"{name}=" for name in NETWORK)
+    assert deploy.main(["keystow", "python3.13", "--parameters", neither]) == 0
+
+
+TOPIC = "arn:aws:sns:us-east-1:111122223333:alarms"
+
+
+def test_a_first_deployment_pages_nobody_until_it_is_over(deploy, sam, stands):
+    """Alarms on schedules go off until these have run for the first time."""
+    stands(None)
+    deploy.main(["keystow", "python3.13", "--parameters", f"AlarmTopicArn={TOPIC}"])
+    first, second = (given(call, "--parameter-overrides") for call in sam.calls)
+    assert 'AlarmTopicArn=""' in first
+    assert f'AlarmTopicArn="{TOPIC}"' in second
+    assert f'AlarmTopicArn="{TOPIC}"' in options(deploy)["parameter_overrides"]
+
+
+def test_a_later_deployment_leaves_the_alarms_their_topic(deploy, sam, stands):
+    stands({"AlarmTopicArn": TOPIC})
+    deploy.main(["keystow", "python3.13"])
+    assert "AlarmTopicArn" not in str(sam.calls)
+
+
 def test_the_profile_is_kept(deploy, sam, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "work")
     deploy.main(["keystow", "python3.13"])
