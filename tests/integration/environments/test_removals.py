@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from keystow.environments import keys, removal
+from keystow import metrics
+from keystow.environments import keys, removal, service
 from keystow.errors import ApiError
 from keystow.integrations import removal as integration_removal
 from keystow.integrations import service as integrations
@@ -198,6 +199,19 @@ def test_a_removal_that_was_killed_is_ended_by_the_schedule(
     assert account.finish() == {"environments": 0, "deleted": 0}
     gone = account.app.delete(f"/environments/{number}", key=account.account)
     assert gone.code == "not_found"
+
+
+def test_a_schedule_that_fails_is_counted_as_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    account, counted = Account(), list[str]()
+
+    def broken(*_: Any) -> Any:
+        raise TypeError("a mistake of ours")
+
+    monkeypatch.setattr(service, "claims", broken)
+    monkeypatch.setattr(metrics, "count", counted.append)
+    with pytest.raises(TypeError):
+        account.finish()
+    assert counted == [metrics.FAULTS]
 
 
 def test_one_environment_that_cannot_be_ended_now_holds_up_no_other(
