@@ -163,11 +163,11 @@ def _closed(
     registry = after.get("RegistryTableName", "")
     if not registry or registry == before.get("RegistryTableName", ""):
         return []
-    usable = {after.get("KmsKeyArn", "")}
+    usable = {_key(after.get("KmsKeyArn", ""))}
     if before:
         described = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         outputs = {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", ())}
-        usable.add(outputs.get("VaultKeyArn", ""))
+        usable.add(_key(outputs.get("VaultKeyArn", "")))
     pages = client.get_paginator("scan").paginate(
         TableName=registry,
         ConsistentRead=True,
@@ -179,5 +179,12 @@ def _closed(
     return [
         f"Data keys of {registry} are wrapped by {key}, which the functions could not use: "
         "name it in KmsKeyArn"
-        for key in sorted(wrapping - usable)
+        for key in sorted(wrapping)
+        if _key(key) not in usable
     ]
+
+
+def _key(arn: str) -> str:
+    """Return what related KMS keys have in common: the id of a multi-Region key, else the ARN."""
+    name = arn.rpartition("/")[2]
+    return name if name.startswith("mrk-") else arn

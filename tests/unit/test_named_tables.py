@@ -221,6 +221,13 @@ def test_data_keys_of_both_keys_of_the_stack_are_taken(named, account, key):
     assert refused(named, account, {**NAMES, "KmsKeyArn": MINE}, KmsKeyArn=MINE) == ""
 
 
+def test_a_replica_opens_what_a_multi_region_key_of_another_region_wrapped(named, account):
+    there, here = (f"arn:aws:kms:{region}:1:key/mrk-1" for region in ("eu-west-1", "us-east-1"))
+    data_key(account, there)
+    assert "wrapped by" in refused(named, account, {**NAMES, "KmsKeyArn": MINE})
+    assert refused(named, account, {**NAMES, "KmsKeyArn": here}) == ""
+
+
 def test_a_key_that_was_destroyed_needs_no_kms_key(named, account):
     key = tables.data_key("e1", "credential-20260101")
     row = {"pk": {"S": key.pk}, "sk": {"S": key.sk}, "key": {"S": OTHER}}

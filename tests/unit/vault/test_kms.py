@@ -47,6 +47,25 @@ def test_a_data_key_opens_with_the_key_that_its_row_names_and_no_other() -> None
     assert client.asked == [("decrypt", request)]
 
 
+THERE = "arn:aws:kms:us-east-1:1:key/mrk-one"
+HERE = "arn:aws:kms:eu-central-1:1:key/mrk-one"
+
+
+def test_a_data_key_that_was_wrapped_in_another_region_opens_with_the_replica_here() -> None:
+    client = Client()
+    wrapper = KmsKeyWrapper(client, NEWEST)
+    wrapper.unwrap(Wrapped(b"blob", THERE), CONTEXT)
+    wrapper.rewrap(Wrapped(b"blob", THERE), CONTEXT)
+    (_, opened), (_, wrapped) = client.asked
+    assert opened["KeyId"] == wrapped["SourceKeyId"] == HERE
+
+
+def test_a_key_of_one_region_is_asked_where_it_is() -> None:
+    client, elsewhere = Client(), FORMER.replace("eu-central-1", "us-east-1")
+    KmsKeyWrapper(client, NEWEST).unwrap(Wrapped(b"blob", elsewhere), CONTEXT)
+    assert client.asked[0][1]["KeyId"] == elsewhere
+
+
 def test_a_data_key_is_wrapped_anew_from_its_own_key_to_the_newest_in_the_same_context() -> None:
     client = Client()
     fresh = KmsKeyWrapper(client, NEWEST).rewrap(Wrapped(b"blob", FORMER), CONTEXT)

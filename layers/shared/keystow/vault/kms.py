@@ -12,6 +12,8 @@ from keystow.value import Value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Parts of a KMS key's ARN, which stand between colons.
+ARN = ("arn", "partition", "kms", "region", "account", "key")
 # Nobody can open anything any more until somebody enables the key, or stops its deletion.
 _UNUSABLE = {"DisabledException", "KMSInvalidStateException", "NotFoundException"}
 # The wrapped key is not what it was, or not of this context. Everything else (throttled, denied,
@@ -94,7 +96,7 @@ class KmsKeyWrapper:
         """
         answer = self._call(
             "decrypt",
-            KeyId=wrapped.key,
+            KeyId=self._here(wrapped.key),
             CiphertextBlob=wrapped.blob,
             EncryptionContext=dict(context),
         )
@@ -104,13 +106,25 @@ class KmsKeyWrapper:
         """Return a data key wrapped anew, inside KMS: nobody sees it plain. Raises KmsError."""
         answer = self._call(
             "re_encrypt",
-            SourceKeyId=wrapped.key,
+            SourceKeyId=self._here(wrapped.key),
             SourceEncryptionContext=dict(context),
             CiphertextBlob=wrapped.blob,
             DestinationKeyId=self.key_id,
             DestinationEncryptionContext=dict(context),
         )
         return _wrapped(answer)
+
+    def _here(self, key: str) -> str:
+        """Return the ARN of a multi-Region key in this region, of any other key as it is.
+
+        KMS takes no ARN of another region. Related multi-Region keys have one id and one material
+        (AWS KMS developer guide, "Multi-Region keys"), so the replica opens what the primary
+        wrapped, if the role may use it.
+        """
+        parts = key.split(":")
+        if len(parts) == len(ARN) and parts[-1].startswith("key/mrk-"):
+            parts[ARN.index("region")] = self.key_id.split(":")[ARN.index("region")]
+        return ":".join(parts)
 
     def _call(self, name: str, **request: Any) -> Any:
         try:
