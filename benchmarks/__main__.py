@@ -9,12 +9,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks import ceilings, cost, layer, reads, start_up, sweep, worker
+from benchmarks import ceilings, cost, layer, reads, sweep, worker
+from benchmarks.cold import measuring as cold
 
 if TYPE_CHECKING:
     from benchmarks.report import Line
 
-PARTS = ("reads", "start-up", "layer", "worker", "sweep", "ceilings", "cost")
+PARTS = ("cold", "reads", "layer", "worker", "sweep", "ceilings", "cost")
 
 
 def main() -> int:
@@ -22,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"some of: {', '.join(PARTS)}")
     parser.add_argument("--large", action="store_true", help="sweep over 100,000 and a million")
-    parser.add_argument("--rounds", type=int, default=start_up.ROUNDS, help="of start-up")
+    parser.add_argument("--rounds", type=int, default=cold.ROUNDS, help="of cold")
     options = parser.parse_args()
     wanted = set(options.parts or PARTS)
     if unknown := wanted - set(PARTS):
@@ -33,11 +34,11 @@ def main() -> int:
     )
     started = time.monotonic()
     passed = True
+    if "cold" in wanted:
+        passed &= show("From nothing to the first answer : plain handler", cold.run(options.rounds))
     if "reads" in wanted or "cost" in wanted:
         reading = reads.run()
         passed &= show("get_connection, warm", reading.lines)
-    if "start-up" in wanted:
-        passed &= show("Start-up of each function", start_up.run(options.rounds))
     if "layer" in wanted:
         passed &= show("Layer", layer.run())
     if wanted & {"worker", "ceilings", "cost"}:

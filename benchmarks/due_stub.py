@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, ClassVar
 
 from benchmarks import child
+from benchmarks.quiet import Quiet
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet):
     """Answers a query of the due index, an update and a message."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
     page: ClassVar[list[dict[str, Any]]] = []
     row: ClassVar[bytes] = b""
 
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class's name
         """Answer an operation."""
-        body = self.rfile.read(int(self.headers["content-length"]))
+        body = self.body()
         match self.headers["x-amz-target"].rpartition(".")[2]:
             case "Query":
                 asked = json.loads(body)
@@ -48,12 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         return answer
 
     def _send(self, content: bytes) -> None:
-        self.send_response_only(200)
-        self.send_header("content-type", "application/x-amz-json-1.0")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-        self.wfile.flush()
+        self.answer(content, "application/x-amz-json-1.0")
 
 
 def main() -> None:

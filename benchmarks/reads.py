@@ -6,7 +6,6 @@ that a busy machine slows all of them; the ratio of their medians needs no toler
 
 from __future__ import annotations
 
-import base64
 import importlib
 import io
 import json
@@ -23,7 +22,6 @@ from benchmarks.report import Line
 from benchmarks.world import World, log_into, make_world
 from keystow import context as contexts
 from keystow.settings import Settings, load
-from keystow.store.dynamodb import to_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,15 +64,6 @@ class StoppedClock:
         raise AssertionError(seconds)
 
 
-def _wire(value: Any) -> Any:
-    """Return an attribute value as it stands in JSON on the wire."""
-    if isinstance(value, dict):
-        return {name: _wire(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_wire(each) for each in value]
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
-
-
 def _event(key: str) -> dict[str, Any]:
     route = "GET /connections/{connectionId+}"
     return {
@@ -101,18 +90,7 @@ def run() -> Reading:
     clock = StoppedClock()
     world = make_world(clock=clock)
     world.connect([CONNECTION], life=86_400)
-    tables = world.store.everything()
-    given = {
-        "items": [
-            {name: _wire(to_attribute(value)) for name, value in item.items()}
-            for rows in tables.values()
-            for item in rows
-        ],
-        "keys": {
-            base64.b64encode(wrapped.blob).decode(): base64.b64encode(plain).decode()
-            for wrapped, (plain, _context) in world.ctx.kms._keys.items()  # noqa: SLF001
-        },
-    }
+    given = world.as_stub()
     world.store.take()
     path = f"/connections/{CONNECTION}?provider_config_key=bench"
     world.app.get(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import io
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystow.clock import SystemClock, iso
 from keystow.store import ConditionFailed, Delete, Key, Operation, Page, Put, Update
+from keystow.store.dynamodb import to_attribute
 from keystow.store.memory import MemoryStore
 from keystow.store.tables import TABLES
 
@@ -194,6 +196,37 @@ class World:
             made = self.app.post("/connections", body)
             if made.status != 201:  # noqa: PLR2004 - created
                 raise RuntimeError(f"importing failed: {made.status} {made.body!r}")
+
+    def as_stub(self, latency: float = 0.0) -> dict[str, Any]:
+        """Return all rows and data keys, as :mod:`benchmarks.aws_stub` is given them.
+
+        Args:
+            latency: of each answer, in seconds.
+        """
+        tables = {
+            table: [
+                {name: wire(to_attribute(value)) for name, value in item.items()} for item in rows
+            ]
+            for table, rows in self.store.everything().items()
+        }
+        keys = {
+            base64.b64encode(wrapped.blob).decode(): base64.b64encode(plain).decode()
+            for wrapped, (plain, _context) in self.ctx.kms._keys.items()  # noqa: SLF001
+        }
+        indexes = {
+            name: {index: (keys.hash, keys.range) for index, keys in table.indexes.items()}
+            for name, table in TABLES.items()
+        }
+        return {"tables": tables, "indexes": indexes, "keys": keys, "latency": latency}
+
+
+def wire(value: Any) -> Any:
+    """Return an attribute value as it stands in JSON on the wire."""
+    if isinstance(value, dict):
+        return {name: wire(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [wire(each) for each in value]
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def make_world(*, origin: str = "https://bench.example", clock: Any = None, **parts: Any) -> World:

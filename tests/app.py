@@ -95,7 +95,17 @@ class App:
         self.ctx = ctx
         self.key = key
 
-    def call(
+    def call(self, method: str, path: str, body: Any = None, **options: Any) -> Result:
+        """Send a request, made as :meth:`asked` says."""
+        folder, payload = self.asked(method, path, body, **options)
+        found = invoke(self.ctx, folder, payload)
+        text = found.get("body", "")
+        answer = base64.b64decode(text) if found.get("isBase64Encoded") else text.encode()
+        return Result(
+            found["statusCode"], found.get("headers", {}), tuple(found.get("cookies", ())), answer
+        )
+
+    def asked(
         self,
         method: str,
         path: str,
@@ -105,8 +115,11 @@ class App:
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
         cookies: Mapping[str, str] | None = None,
-    ) -> Result:
-        """Send a request; ``key`` "" means the app's own, None sends none."""
+    ) -> tuple[str, dict[str, Any]]:
+        """The folder of the function that a request goes to, and the event that it gets.
+
+        ``key`` "" means the app's own, None sends none.
+        """
         place, _, query = path.partition("?")
         given = {"host": HOST, **{name.lower(): text for name, text in (headers or {}).items()}}
         chosen = self.key if key == "" else key
@@ -124,12 +137,7 @@ class App:
         assert match is not None
         arrival = Arrival(method, decoded, query, list(given.items()), content, "127.0.0.1")
         payload = event(arrival, match, "request-1", self.ctx.clock.now())
-        found = invoke(self.ctx, folders[match.function], payload)
-        text = found.get("body", "")
-        answer = base64.b64decode(text) if found.get("isBase64Encoded") else text.encode()
-        return Result(
-            found["statusCode"], found.get("headers", {}), tuple(found.get("cookies", ())), answer
-        )
+        return folders[match.function], payload
 
     def get(self, path: str, **options: Any) -> Result:
         return self.call("GET", path, **options)

@@ -179,7 +179,7 @@ def test_the_limits_are_not_forgotten():
     "name",
     [
         "layers/shared/requirements.in",
-        *(f"requirements/{n}.in" for n in ("local", "dev", "sam", "mutate")),
+        *(f"requirements/{n}.in" for n in ("local", "dev", "sam", "cold", "mutate")),
     ],
 )
 def test_every_dependency_has_its_reason_and_no_other_is_listed(name):
