@@ -23,11 +23,11 @@ from keystow.environments import keys
 from keystow.queues import QueueUnavailable
 from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
 from keystow.settings import Settings
-from keystow.store import Key, Put
+from keystow.store import Put
 from keystow.store.dynamodb import DynamoStore
 from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW
-from keystow.store.tables import REGISTRY, TABLES, keys_moved
+from keystow.store.tables import TABLES
 from keystow.value import replace
 from keystow.vault import Vault
 from keystow.vault.kms import KmsError, Wrapped
@@ -398,23 +398,13 @@ def seed_environment(
     return Seeded(environment, key, text.reveal(), signing_key)
 
 
-def seed_key_of_old(
-    store: Store, owner: str, scopes: tuple[str, ...], text: str = OLD_KEY, key_id: str = "old"
+def store_key_of_old(
+    ctx: Context, owner: str, scopes: tuple[str, ...], text: str = OLD_KEY
 ) -> None:
-    """Store an API key as the first version did: a UUID, in Registry; nothing was moved yet."""
-    key_hash = hashlib.sha256(text.encode()).hexdigest()
-    item = {
-        "key_id": key_id,
-        "number": 1,
-        "owner": owner,
-        "key_hash": key_hash,
-        "display_name": "Of old",
-        "scopes": list(scopes),
-        "created_at": 1,
-    }
-    store.put(Put(Key(REGISTRY, f"key#{key_hash}", "key"), item))
-    store.put(Put(Key(REGISTRY, owner, f"apikey#{key_id}"), item))
-    store.delete(keys_moved())
+    """Store an API key whose text has the earlier form, a UUID."""
+    key, _, _ = keys.new_key(ctx, owner, "Of old", scopes)
+    kept = replace(key, key_hash=hashlib.sha256(text.encode()).hexdigest())
+    ctx.store.transact(keys.storing(kept))
 
 
 def hmac_sha256(key: str, body: str) -> str:

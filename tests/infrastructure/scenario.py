@@ -9,7 +9,6 @@ from keystow.clock import iso
 from keystow.egress.client import Answer
 from tests.app import App
 from tests.authorization_server import DEFINITION, AuthorizationServer, answer
-from tests.support import seed_key_of_old
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +28,6 @@ class Scenario:
         self.server = AuthorizationServer()
         running.egress = self.server
         first = running.run("bootstrap_keys", {})
-        seed_key_of_old(running.context().store, "account", ("account:*",))
         running.run("bootstrap_keys", {})
         self.account = running.run("bootstrap_keys", {"rotate": True})["account_key"]
         self.app = App(running.context(), first["secret_key"])

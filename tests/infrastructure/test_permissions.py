@@ -161,7 +161,6 @@ def test_keys_are_found_in_partitions_that_notes_of_use_are_not_in() -> None:
     trusted = {
         tables.api_key_lookup("h").pk,
         tables.api_key_entry("e", "u").pk,
-        tables.keys_moved().pk,
     }
     assert all(pk.startswith("use#") for pk in written)
     assert not any(pk.startswith("use#") for pk in trusted)

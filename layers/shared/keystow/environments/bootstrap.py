@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from keystow import ids
 from keystow.environments import issuing, keys, service
-from keystow.records.environment import ApiKey
-from keystow.store import ConditionFailed, Delete, Key, Put, tables
+from keystow.store import ConditionFailed, Put, tables
 from keystow.store.operations import NEW
-from keystow.store.store import pages
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -25,8 +22,6 @@ MOST_ENVIRONMENTS: Final = 19
 def bootstrap(ctx: Context) -> dict[str, Any]:
     """Create everything in one transaction and return the keys; they are never shown again.
 
-    When it was done before, API keys of an earlier version move to the table they have now.
-
     Returns:
         ``environment`` (the first one's name), its ``secret_key``, ``public_key`` and
         ``webhook_signing_key``, the ``account_key``, and ``environments``: all of them with their
@@ -37,12 +32,11 @@ def bootstrap(ctx: Context) -> dict[str, Any]:
     """
     marker = tables.environment_settings(keys.ACCOUNT)
     if ctx.store.get(marker) is not None:
-        return done_already(ctx, take_over_keys(ctx))
+        return done_already(ctx)
     names = environment_names(ctx.settings.environment_names)
     now = int(ctx.clock.now() * 1000)
     _, account_key, writes = keys.new_key(ctx, keys.ACCOUNT, ACCOUNT_KEY_NAME, keys.ACCOUNT_SCOPES)
     writes.insert(0, Put(marker, {"created_at": now}, NEW))
-    writes.append(Put(tables.keys_moved(), {"at": now}, NEW))
     made: dict[int, dict[str, Any]] = {}
     while len(made) < len(names):
         name = names[len(made)]
@@ -73,48 +67,11 @@ def bootstrap(ctx: Context) -> dict[str, Any]:
     return {**first, "account_key": account_key.reveal(), "environments": environments}
 
 
-def take_over_keys(ctx: Context) -> int:
-    """Move API keys and data keys of an earlier version to where they are now.
-
-    Returns how many API keys there were.
-
-    It happens once. Later, a row in Registry that looks like a key is none: more functions may
-    write there.
-    """
-    if ctx.store.get(tables.keys_moved()) is not None:
-        return 0
-    owners = [keys.ACCOUNT, *(str(claim["environment"]) for claim in service.claims(ctx))]
-    moved = 0
-    for owner in owners:
-        for entry in pages(ctx.store, tables.REGISTRY, owner, prefix="apikey#"):
-            lookup = Key(tables.REGISTRY, f"key#{entry['key_hash']}", "key")
-            key = ApiKey.from_item({**entry, "uuid": ids.uuid4(ctx.random)})
-            writes = [
-                *keys.storing(key),
-                Delete(lookup),
-                Delete(Key(lookup.table, owner, entry["sk"])),
-            ]
-            ctx.store.transact(writes)
-            moved += 1
-        _move_data_keys(ctx, owner)
-    ctx.store.put(Put(tables.keys_moved(), {"at": int(ctx.clock.now() * 1000)}))
-    return moved
-
-
-def _move_data_keys(ctx: Context, environment: str) -> None:
-    for item in pages(ctx.store, tables.REGISTRY, environment, prefix="datakey#"):
-        place = tables.data_key(environment, item["sk"].removeprefix("datakey#"))
-        kept = {name: value for name, value in item.items() if name not in {"pk", "sk"}}
-        before = Key(tables.REGISTRY, environment, item["sk"])
-        ctx.store.transact([Put(place, kept), Delete(before)])
-
-
-def done_already(ctx: Context, moved: int = 0) -> dict[str, Any]:
+def done_already(ctx: Context) -> dict[str, Any]:
     """Return what may be said once the keys have been shown: that they have been."""
     names = [claim["sk"].partition("#")[2] for claim in service.claims(ctx)]
     return {
         "already_done": True,
-        **({"keys_moved": moved} if moved else {}),
         "environments": names,
         "message": (
             "The account exists and its keys were answered before; they are not shown again. "

@@ -226,11 +226,6 @@ def api_key_use(owner: str, uuid: str) -> Key:
     return Key(KEYS, api_key_uses(owner), uuid)
 
 
-def keys_moved() -> Key:
-    """Return the key of the mark that no API key is to be taken over from Registry any more."""
-    return Key(KEYS, "moved", "moved")
-
-
 def environment_name(name: str) -> Key:
     """Return the key of the claim on an environment's name."""
     return Key(REGISTRY, "account", f"environment#{name}")
