@@ -93,8 +93,8 @@ class World:
         assert found.status == 200, found.body
         return dict(found.json())
 
-    def reconnect(self, key: str, connection_id: str) -> str:
-        body = {"connection_id": connection_id, "integration_id": key}
+    def reconnect(self, key: str, connection_id: str, **more: Any) -> str:
+        body = {"connection_id": connection_id, "integration_id": key, **more}
         found = self.app.post("/connect/sessions/reconnect", body)
         assert found.status == 201, found.body
         return str(found.json()["data"]["token"])

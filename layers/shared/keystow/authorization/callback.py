@@ -23,7 +23,7 @@ from keystow.authorization.refused import storing
 from keystow.catalog.interpolate import metadata_from
 from keystow.connections import pending
 from keystow.connections.importing import environment_of
-from keystow.connections.save import KEEP, Draft, Replaces, failed_event
+from keystow.connections.save import KEEP, Draft, Replaces, SessionEnded, failed_event
 from keystow.errors import ApiError
 from keystow.log import logger
 from keystow.modes.oauth2 import client_of, credentials_of, remarks, with_end
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from keystow.records.integration import Integration
 
 TOMBSTONE_SECONDS: Final = 300
+ENDED: Final = "The session of this authorization was ended; start again in the app"
 # The function has 50 s, of which the exchange may take 20.
 FOLLOW_UP_SECONDS: Final = 20.0
 
@@ -122,6 +123,8 @@ def finish(
             "unknown_err", "The connection could not be stored just now; try again", event="unknown"
         )
         return _tell_failure(ctx, attempt, told)
+    except SessionEnded:
+        return _tell_failure(ctx, attempt, AuthorizationFailed("state_err", ENDED))
     except ApiError as error:
         told = AuthorizationFailed("unknown_err", error.message or error.code, event="unknown")
         return _tell_failure(ctx, attempt, told)
@@ -237,7 +240,6 @@ def _connect(
     )
     sealed = Sealed(credentials, Secret(config))
     with storing(ctx, unit, integration, provider, attempt.connection_id, sealed):
-        _require_session(ctx, attempt)
         message = pending.store(
             ctx,
             Draft(
@@ -253,6 +255,7 @@ def _connect(
                 by_session=True,
                 replaces=attempt.identity or Replaces.NOTHING,
                 operation=attempt.operation_id,
+                session=attempt.session.key,
             ),
             waits=attempt.session.confirm,
             given=secrets.connection_config.reveal(),
@@ -290,11 +293,9 @@ def _claim(ctx: Context, attempt: Attempt) -> None:
 
 
 def _require_session(ctx: Context, attempt: Attempt) -> None:
-    """Require that the session was not ended meanwhile."""
+    """Require that the session was not ended meanwhile, before anything is sent."""
     if is_ended(ctx, attempt.session):
-        raise AuthorizationFailed(
-            "state_err", "The session of this authorization was ended; start again in the app"
-        )
+        raise AuthorizationFailed("state_err", ENDED)
 
 
 def _single(answer: Answer, provider: Provider) -> dict[str, str]:

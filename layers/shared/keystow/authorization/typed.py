@@ -26,7 +26,6 @@ from keystow.oauth.errors import TokenError
 from keystow.records.connection import Sealed
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
-from keystow.sessions.tokens import is_ended
 from keystow.text import trimmed
 from keystow.validation import (
     CLIENT_ID_MAX,
@@ -152,31 +151,33 @@ def _connect(
     )
     sealed = Sealed(sealed.credentials, Secret(learnt))
     with storing(ctx, unit, integration, provider, scope.connection_id, sealed):
-        if is_ended(ctx, session):
-            ended = ApiError("unknown_connect_session_token", "The session was ended meanwhile")
-            _failed(ctx, scope, log, ended)
-            raise ended
-        message = pending.store(
-            ctx,
-            Draft(
-                environment=scope.environment,
-                integration=integration,
-                provider=provider,
-                connection_id=scope.connection_id,
-                sealed=sealed,
-                metadata={} if scope.identity is None else KEEP,
-                tags=session.tags,
-                end_user=session.end_user,
-                webhook_url_override=session.webhook_url_override,
-                fetched=mode != "NONE",
-                by_session=True,
-                replaces=scope.identity or Replaces.NOTHING,
-                operation=session.operation_id,
-            ),
-            waits=session.confirm,
-            given=typed.connection_config.reveal(),
-            details={"auth": AUTH_TYPES[mode]},
+        draft = Draft(
+            environment=scope.environment,
+            integration=integration,
+            provider=provider,
+            connection_id=scope.connection_id,
+            sealed=sealed,
+            metadata={} if scope.identity is None else KEEP,
+            tags=session.tags,
+            end_user=session.end_user,
+            webhook_url_override=session.webhook_url_override,
+            fetched=mode != "NONE",
+            by_session=True,
+            replaces=scope.identity or Replaces.NOTHING,
+            operation=session.operation_id,
+            session=session.key,
         )
+        try:
+            message = pending.store(
+                ctx,
+                draft,
+                waits=session.confirm,
+                given=typed.connection_config.reveal(),
+                details={"auth": AUTH_TYPES[mode]},
+            )
+        except ApiError as error:
+            _failed(ctx, scope, log, error)
+            raise
     activity.finish(ctx, session.environment, log, "success", message)
     outcomes.succeeded(
         ctx, session, integration.unique_key, scope.connection_id, pending=session.confirm

@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from keystow import ids, metrics
 from keystow.activity import log as activity
 from keystow.clock import iso
-from keystow.connections.save import KEEP, Draft, Replaces, event_of_pending, save
+from keystow.connections.save import (
+    KEEP,
+    Draft,
+    Replaces,
+    SessionEnded,
+    event_of_pending,
+    save,
+    still_open,
+)
 from keystow.connections.views import without_inputs
 from keystow.errors import ApiError
 from keystow.events import outbox, traces
@@ -118,7 +126,8 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
 
     Raises:
         ApiError: 409 ``connection_pending`` when another one waits for the same connection; 400
-            ``invalid_connection`` when the integration was deleted; 401 ``unknown_account``.
+            ``invalid_connection`` when the integration was deleted; 401 ``unknown_account``;
+            :class:`~keystow.connections.save.SessionEnded`.
         StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
     """
     now = int(ctx.clock.now() * 1000)
@@ -152,6 +161,7 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
     if draft.operation is not None:
         mine = traces.pending(pending_id)
         writes.append(traces.of_operation(place.pk, mine, draft.operation, ctx.clock.now()))
+    writes += still_open(draft)
     try:
         gates.transact(
             ctx.store,
@@ -164,6 +174,8 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
         if failed.found and failed.found[0] and failed.found[0].get("generation") == pending_id:
             outbox.dispatch(ctx, planned)  # a repeat after a lost answer
             return operation
+        if draft.session is not None and len(writes) - 1 in failed.failed:
+            raise SessionEnded from None
         raise ApiError(
             "connection_pending", "Another authorization of this connection waits for confirmation"
         ) from None

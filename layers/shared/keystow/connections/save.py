@@ -30,15 +30,15 @@ from keystow.records.connection import (
     StoredSecret,
 )
 from keystow.refresh.due import next_check, next_due, read_margin, shard_of
-from keystow.store import All, ConditionFailed, Delete, Equals, Put, gates, tables
-from keystow.store.operations import NEW
+from keystow.store import All, Check, ConditionFailed, Delete, Equals, Put, gates, tables
+from keystow.store.operations import NEW, THERE
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.records.environment import Environment
     from keystow.records.integration import Integration
-    from keystow.store import Condition, Operation
+    from keystow.store import Condition, Key, Operation
 
 ATTEMPTS: Final = 12
 PAUSE_SECONDS: Final = 0.05
@@ -56,6 +56,13 @@ class Keep(Enum):
 KEEP: Final = Keep.KEEP
 
 
+class SessionEnded(ApiError):  # noqa: N818 - an outcome, not a fault
+    """401 ``unknown_connect_session_token``: the session was ended; nothing was stored."""
+
+    def __init__(self) -> None:
+        super().__init__("unknown_connect_session_token", "The session was ended meanwhile")
+
+
 class Replaces(Enum):
     """What a draft may replace, where it is no certain connection."""
 
@@ -68,7 +75,8 @@ class Draft:
     """What a connection shall be. :data:`KEEP` leaves what an existing connection has.
 
     ``replaces`` is the identity of the connection that is authorized anew: no other one is
-    overwritten, and none is made.
+    overwritten, and none is made. ``session`` is the row of the connect session it is made in: it
+    is stored only while that is there.
     """
 
     environment: Environment
@@ -84,6 +92,7 @@ class Draft:
     by_session: bool = False  # of a connect session, whose end user the event names
     replaces: str | Replaces = Replaces.ANYTHING
     operation: str | None = None  # of the activity log, which names the end user
+    session: Key | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
         ApiError: 404 ``not_found`` when ``instead_of`` is not there any more; 400
             ``invalid_connection`` when the connection of a reconnect is gone, or another one
             stands in its place; also when the integration was deleted. 401 ``unknown_account``
-            when the environment is being deleted.
+            when the environment is being deleted; :class:`SessionEnded`.
         StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
     """
     for attempt in range(ATTEMPTS):
@@ -126,6 +135,8 @@ def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
         if draft.operation is not None:
             pk, identity = made.connection.key.pk, made.connection.identity
             writes.append(traces.of_operation(pk, identity, draft.operation, ctx.clock.now()))
+        open_session = still_open(draft)
+        writes += open_session
         try:
             gates.transact(
                 ctx.store,
@@ -138,12 +149,22 @@ def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
         except ConditionFailed as failed:
             if instead_of is not None and writes.index(instead_of) in failed.failed:
                 raise ApiError("not_found", "Nothing waits under this id any more") from None
+            if open_session and writes.index(open_session[0]) in failed.failed:
+                raise SessionEnded from None
             # Made, changed or deleted by somebody else in this moment: look again, not in step.
             ctx.clock.sleep(PAUSE_SECONDS * attempt * ctx.random.bytes(1)[0] / 255)
             continue
         outbox.dispatch(ctx, planned)
         return made
     raise ApiError("temporarily_unavailable", "The connection kept changing; try again")
+
+
+def still_open(draft: Draft) -> list[Operation]:
+    """Return what checks, in the transaction that stores a draft, that its session was not ended.
+
+    One that merely ran out leaves its row until long after whatever it began is over.
+    """
+    return [] if draft.session is None else [Check(draft.session, THERE)]
 
 
 def _require_replaceable(draft: Draft, existing: Existing | None) -> None:
