@@ -12,6 +12,7 @@ from keystow.connections import pending
 from keystow.environments import keys
 from keystow.refresh import sweep, worker
 from keystow.store import tables
+from tests.authorization_server import answer
 from tests.integration.authorization.popup import World, make_world
 from tests.support import run_in_parallel
 
@@ -118,31 +119,74 @@ def test_the_backend_hears_of_what_waits_whatever_its_settings(world: World) -> 
 
 
 def test_the_account_is_named_where_the_provider_told_it() -> None:
-    world = make_world({"token_response_metadata": ["team.name", "team.id", "secret_url"]})
+    learns = ["team.name", "team.id", "secret_url", "email"]
+    world = make_world({"token_response_metadata": learns, "account": ["team.name", "team.id"]})
     world.provider.extra = {
         "team": {"name": "Acme", "id": "T1"},
         "secret_url": "https://hooks.example/s3cret",
+        "email": "a@b.example",
     }
     world.connected(confirm=True)
     assert told(world)["pending"]["account"] == "Acme"
     assert "s3cret" not in json.dumps(told(world))
+    world.provider.extra = {"team": {"name": "\u202e \n", "id": "T1"}}
+    world.connected(confirm=True)
+    assert told(world)["pending"]["account"] == "T1", "a name that shows nothing is none"
+
+
+def test_an_account_is_not_guessed_where_the_entry_does_not_say_what_names_it() -> None:
+    world = make_world({"token_response_metadata": ["account_name", "email"]})
+    world.provider.extra = {"account_name": "Acme", "email": "a@b.example"}
+    world.connected(confirm=True)
+    assert "account" not in told(world)["pending"]
+
+
+def test_a_browser_cannot_name_the_account() -> None:
+    world = make_world({"token_response_metadata": ["team_id"], "account": ["team_id"]})
+    for extra in ({}, {"team_id": "T-own"}, {"team_id": "T-victim"}):
+        world.provider.extra = extra
+        browser = world.browser()
+        given = {"params[team_id]": "T-victim"}
+        state = world.begun(browser, world.session(confirm=True), **given)["state"]
+        assert world.back(browser, state, team_id="T-victim").status == 200
+        assert "T-victim" not in json.dumps(told(world))
+
+
+def test_a_callback_cannot_name_the_account() -> None:
+    world = make_world({"redirect_uri_metadata": ["realm"]})
+    browser = world.browser()
+    state = world.begun(browser, world.session(confirm=True))["state"]
+    assert world.back(browser, state, realm="R-victim").status == 200
+    assert "R-victim" not in json.dumps(told(world))
+
+
+def test_what_was_learnt_by_asking_names_the_account_of_a_typed_key() -> None:
+    world = make_world()
+    asks = {"calls": [{"method": "GET", "url": "/me", "sets": {"login": "name", "number": "id"}}]}
+    definition = {**TYPED, "post_connection": asks, "account": ["login", "number"]}
+    assert world.app.put("/providers/typed", definition).status == 201
+    made = world.app.post("/integrations", {"provider": "typed", "unique_key": "typed"})
+    assert made.status == 200
+    place = f"/api-auth/api-key/typed?connect_session_token={world.session(confirm=True)}"
+    world.provider.answer_to = lambda _sent: answer(200, {"id": 42})
+    assert world.app.post(place, {"apiKey": "k" * 20}, key=None).status == 200
+    assert told(world)["pending"]["account"] == "42"
 
 
 @pytest.mark.parametrize(
     ("learnt", "name"),
     [
-        ({"email": "a@b.example", "name": "Acme"}, "a@b.example"),
-        ({"team_id": "T1", "teamName": "Acme"}, "Acme"),
-        ({"portalId": "42"}, "42"),
-        ({"subdomain": " acme "}, "acme"),
-        ({"webhook_url": "https://x.example/secret", "scope": "all"}, None),
-        ({"name": "two\nlines", "login": ""}, "two lines"),
-        ({"name": 7}, None),
-        ({"name": "x" * 999}, "x" * 199 + "…"),
+        ({"login": "acme", "number": "7"}, "acme"),
+        ({"number": 7}, "7"),
+        ({"login": "two\nlines"}, "two lines"),
+        ({"login": "", "number": "7"}, "7"),
+        ({"login": True, "number": None}, None),
+        ({"login": "x" * 999}, "x" * 199 + "…"),
+        ({"email": "a@b.example", "name": "Acme"}, None),
     ],
 )
-def test_an_account_is_named_by_what_names_it_best(learnt: dict[str, Any], name: Any) -> None:
-    assert pending.account_name(learnt) == name
+def test_an_account_is_named_by_what_the_entry_says(learnt: dict[str, Any], name: Any) -> None:
+    assert pending.account_name(["login", "number"], learnt) == name
 
 
 def test_what_waits_is_neither_listed_nor_changed_nor_refreshed(world: World) -> None:
@@ -318,6 +362,7 @@ def test_the_account_is_named_in_plain_text_and_by_nothing_secret() -> None:
         {
             "token_response_metadata": ["login", "team_name"],
             "connection_config": {"login": {"title": "Login", "automated": True, "secret": True}},
+            "account": ["team_name"],
         }
     )
     world.provider.extra = {

@@ -10,6 +10,7 @@ from keystow.catalog.model import InputField, ProviderDefinition
 # sent, does it choose a place, or who sees something? Then it belongs here; if in doubt, too.
 GUARDED = frozenset(
     {
+        "account",
         "additional_steps",
         "alternate_access_token_response_path",
         "assertion",

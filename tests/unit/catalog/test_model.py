@@ -139,6 +139,35 @@ def test_a_placeholder_is_declared_where_its_value_comes_from(declared):
     assert check(body) == body
 
 
+LEARNT = {"connection_config": {"team": {"type": "string", "title": "Team"}}}
+
+
+@pytest.mark.parametrize(
+    "learns",
+    [
+        {"token_response_metadata": ["team"]},
+        {"post_connection": {"sets": {"team": {"source": "token_response", "paths": ["t"]}}}},
+        {"post_connection": {"calls": [{"url": "/me", "sets": {"team": "name"}}]}},
+        {"post_connection": {"hook": "choose_site", "hook_sets": ["team"]}},
+    ],
+)
+def test_an_account_is_named_by_what_the_provider_tells(learns):
+    definition = oauth2(**LEARNT, **learns, account=["team"])
+    assert check(definition)["account"] == ["team"]
+    secret = {"team": {"type": "string", "title": "Team", "secret": True}}
+    for changes in ({"account": ["other"]}, {"account": []}, {"connection_config": secret}):
+        with pytest.raises(ValidationError):
+            check({**definition, **changes})
+
+
+@pytest.mark.parametrize("learns", [{}, {"token_response_metadata": ["team"]}])
+def test_no_account_is_named_by_what_is_typed_or_a_callback_brings(learns):
+    with pytest.raises(ValidationError, match="does not tell"):
+        check(oauth2(**LEARNT, account=["team"]))
+    with pytest.raises(ValidationError, match="does not tell"):
+        check(oauth2(**LEARNT, **learns, redirect_uri_metadata=["team"], account=["team"]))
+
+
 def test_a_callback_may_not_choose_the_token_host_freely():
     body = oauth2(
         token_url="${connectionConfig.server}/token",

@@ -352,6 +352,11 @@ class Provider:
         return self._mapping("post_connection")
 
     @property
+    def account(self) -> Sequence[str]:
+        """Names of what the provider tells that name the account, the most telling first."""
+        return self._list("account")
+
+    @property
     def on_disconnect(self) -> Mapping[str, Any]:
         """The call that ends the authorization where RFC 7009 is not spoken."""
         return self._mapping("on_disconnect")

@@ -380,6 +380,7 @@ class ProviderDefinition(Strict):
     refresh_token_life_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
     dual_tokens: bool | None = None
     post_connection: PostConnection | None = None
+    account: Annotated[list[Path], Field(min_length=1, max_length=5)] | None = None
     on_disconnect: Call | None = None
     corroborated: bool | None = None
     sources: list[Text] | None = None
@@ -394,6 +395,7 @@ class ProviderDefinition(Strict):
         rules.check_client_per_connection(definition)
         rules.check_authorization_params(definition)
         rules.check_hooks(definition)
+        rules.check_account(definition)
         honoured.check_honoured(definition)
         if (info.context or {}).get("builtin"):
             rules.check_built_in(definition)

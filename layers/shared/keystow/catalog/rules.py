@@ -23,6 +23,12 @@ _RESERVED = frozenset(
 )
 _CONFIG = "connectionConfig."
 _SECRET_URLS = ("token_url", "refresh_url", "revocation_url")
+_INPUT_GROUPS: Final = (
+    "connection_config",
+    "credentials",
+    "assertion_option",
+    "integration_config",
+)
 # Names that flows put into connection_config themselves (contract 8.3).
 _GIVEN = frozenset({"oauth_scopes", "mcp_server_url"})
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -217,6 +223,19 @@ def learnt_names(definition: Mapping[str, Any]) -> set[str]:
     for call in post.get("calls", ()):
         names |= set(call.get("sets", {}))
     return names
+
+
+def check_account(definition: Mapping[str, Any]) -> None:
+    """What names the account is learnt from the provider itself, and no secret.
+
+    A callback's query comes from a browser, whose account is what a backend wants to know.
+    """
+    told = learnt_names(definition) | set(definition.get("token_response_metadata", ()))
+    for name in definition.get("account", ()):
+        if name not in told or name in definition.get("redirect_uri_metadata", ()):
+            raise ValueError(f"account names {name}, which the provider does not tell")
+        if any(definition.get(each, {}).get(name, {}).get("secret") for each in _INPUT_GROUPS):
+            raise ValueError(f"account names {name}, which is a secret")
 
 
 def check_authorization_params(definition: Mapping[str, Any]) -> None:

@@ -16,11 +16,11 @@ confirmed is what the event told of.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from keystow import ids, metrics
 from keystow.activity import log as activity
+from keystow.catalog.interpolate import as_text, value_of
 from keystow.clock import iso
 from keystow.connections.save import (
     KEEP,
@@ -57,7 +57,7 @@ from keystow.store.operations import NEW
 from keystow.vault import Envelope, Purpose, VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from keystow.connections.save import Saved
     from keystow.context import Context
@@ -71,17 +71,6 @@ WAIT_SECONDS: Final = 15 * 60
 # The sweep may hand a row over so much early.
 EARLY_MS: Final = 10_000
 _LONGEST_NAME: Final = 200
-# What learnt values are called that name an account, the most telling first.
-_NAMES: Final = tuple(
-    re.compile(each, re.IGNORECASE)
-    for each in (
-        r"e?mail$",
-        r"(user|account|display|full)_?name$|login$|handle$",
-        r"name$",
-        r"domain$",
-        r"(account|user|team|workspace|organi[sz]ation|tenant|portal|cloud|realm|company)_?id$",
-    )
-)
 
 
 def store(
@@ -122,7 +111,7 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
     Args:
         ctx: store, vault and queues.
         draft: what the connection shall be.
-        learnt: what the provider told of the account, some of which may be its name.
+        learnt: what the provider told of the account; its entry says what of it is a name.
 
     Raises:
         ApiError: 409 ``connection_pending`` when another one waits for the same connection; 400
@@ -134,7 +123,7 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
     until = now + WAIT_SECONDS * 1000
     pending_id = ids.short_id(ctx.random)
     anew = isinstance(draft.replaces, str)
-    name = account_name(learnt)
+    name = account_name(draft.provider.account, learnt)
     place = _place(draft.integration, draft.connection_id)
     operation: Operation = "override" if anew else "creation"
     told = {"id": pending_id, "until": iso(until / 1000)}
@@ -259,20 +248,19 @@ def expire(ctx: Context, pk: str, pending_id: str) -> None:
     _end(ctx, integration, connection_id, item)
 
 
-def account_name(learnt: Mapping[str, Any]) -> str | None:
-    """Return the value that names an account best, None when none does.
+def account_name(names: Sequence[str], learnt: Mapping[str, Any]) -> str | None:
+    """Return the first value that is there of those that name an account, None when none is.
 
     Whoever owns the account chose it: it is made plain for mails and pages that show it.
+
+    Args:
+        names: ``account`` of the provider's entry.
+        learnt: what the provider told.
     """
-    texts = {
-        name: text
-        for name, value in learnt.items()
-        if isinstance(value, str) and (text := plain(value, _LONGEST_NAME))
-    }
-    for pattern in _NAMES:
-        for name, value in texts.items():
-            if pattern.search(name):
-                return value
+    for name in names:
+        text = as_text(value_of(learnt, name))
+        if text is not None and (shown := plain(text, _LONGEST_NAME)):
+            return shown
     return None
 
 
