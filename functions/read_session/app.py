@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from keystow.errors import invalid
-from keystow.http import auth
+from keystow.http import auth, compression
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.http.urls import telemetry_cors
-from keystow.sessions import outcomes, service, tokens
+from keystow.sessions import opening, outcomes, service, tokens
 from keystow.sessions.requests import TelemetryBody
 from keystow.validation import body_of
 
@@ -17,13 +17,21 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
 
+PAGE: Final = "page"
+"""What ``include`` of ``GET /connect/session`` may name."""
+
 
 def show(ctx: Context, request: Request) -> Response:
-    """Show a session to the holder of its token."""
+    """Show a session to the holder of its token; with all that a page begins with, if asked for."""
     session = auth.session_token(ctx, request)
-    request.refuse_query()
+    request.refuse_query("include")
     request.refuse_body()
-    return Response(200, service.describe(ctx, session))
+    include = request.query.get("include")
+    if include is None:
+        return Response(200, service.describe(ctx, session))
+    if include != PAGE:
+        raise invalid("invalid_query_params", "invalid_value", f"expected {PAGE}", "include")
+    return compression.json_response(request, opening.describe(ctx, session, request.base_url))
 
 
 def status(ctx: Context, request: Request) -> Response:
@@ -48,11 +56,13 @@ def telemetry(ctx: Context, request: Request) -> Response:
     """Take what the Connect UI tells of itself."""
     request.refuse_query()
     body = body_of(request, TelemetryBody)
-    if not body.is_recent(ctx.clock.now()):
-        raise invalid("invalid_body", "custom", "not a date within two hours", "timestamp")
-    session = tokens.find(ctx, body.token)
-    integration = body.dimensions.integration if body.dimensions else None
-    service.note_telemetry(ctx, session, body.event, integration)
+    now = ctx.clock.now()
+    told = [(("timestamp",), body)]
+    told += [(("earlier", str(at), "timestamp"), each) for at, each in enumerate(body.earlier)]
+    for place, each in told:
+        if not each.is_recent(now):
+            raise invalid("invalid_body", "custom", "not a date within two hours", *place)
+    service.note_telemetry(ctx, tokens.find(ctx, body.token), [*body.earlier, body])
     return Response(204, headers=telemetry_cors(request))
 
 

@@ -18,6 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 from keystow.errors import ApiError
+from keystow.http import compression
 from keystow.http.handler import Request as ApiRequest
 from keystow.http.handler import result_of
 from keystow.pages import callback
@@ -148,6 +149,7 @@ class Stub:
         self.unconnectable = set()
         self.fixed = []
         self.logos = "ui/logos"
+        self.forms = 10
         self.session = {
             "endUser": {
                 "id": "u1",
@@ -235,29 +237,46 @@ class Stub:
         self.note(request)
         if self.slow is not None:
             await asyncio.to_thread(self.slow.wait, 30)
+        if refused := self.gate(request):
+            return refused
+        assert dict(request.query_params) == {"include": "page"}
         allowed = self.allowed if self.allowed is not None else self.offered
-        return self.gate(request) or JSONResponse(
-            {"data": {**self.session, "allowed_integrations": allowed}}
+        forms = [name for name in self.offered if name not in self.unconnectable][: self.forms]
+        data = {
+            **self.session,
+            "allowed_integrations": allowed,
+            "integrations": [self.integration(name) for name in self.offered],
+            "providers": {name: PROVIDERS[name] for name in forms},
+            "status": self.status,
+        }
+        asked = ApiRequest(
+            method="GET",
+            path=request.url.path,
+            route="GET /connect/session",
+            path_params={},
+            query={},
+            raw_query="",
+            headers=dict(request.headers),
+            cookies={},
+            body=b"",
+            base_url=self.url,
         )
+        made = compression.json_response(asked, {"data": data})
+        return Response(made.body, made.status, dict(made.headers))
 
     async def session_status(self, request):
         self.note(request)
         return self.gate(request) or JSONResponse({"data": self.status})
 
-    async def integrations(self, request):
-        self.note(request)
-        rows = [
-            {
-                "unique_key": f"{name}-prod",
-                "provider": name,
-                "display_name": PROVIDERS[name]["display_name"],
-                "logo": f"{self.url}/{self.logos}/{name}.svg",
-                **({"preconfigured_connection_config": self.fixed} if self.fixed else {}),
-                **({"connectable": False, "note": "-"} if name in self.unconnectable else {}),
-            }
-            for name in self.offered
-        ]
-        return self.gate(request) or JSONResponse({"data": rows})
+    def integration(self, name):
+        return {
+            "unique_key": f"{name}-prod",
+            "provider": name,
+            "display_name": PROVIDERS[name]["display_name"],
+            "logo": f"{self.url}/{self.logos}/{name}.svg",
+            **({"preconfigured_connection_config": self.fixed} if self.fixed else {}),
+            **({"connectable": False, "note": "-"} if name in self.unconnectable else {}),
+        }
 
     async def provider(self, request):
         self.note(request)
@@ -418,7 +437,6 @@ class Stub:
                 Route("/connect/session", self.describe),
                 Route("/connect/session/status", self.session_status),
                 Route("/connect/telemetry", self.telemetry, methods=["POST"]),
-                Route("/integrations", self.integrations),
                 Route("/providers/{name}", self.provider),
                 Route("/api-auth/{mode}/{key}", self.submit, methods=["POST"]),
                 Route("/oauth2/auth/{key}", self.submit, methods=["POST"]),

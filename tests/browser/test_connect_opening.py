@@ -77,10 +77,27 @@ def test_escape_and_the_cross_close_it(page, stub):
 def test_telemetry_names_what_happened_and_carries_the_token_in_its_body(page, stub):
     link(page, stub)
     expect(heading(page)).to_have_text("Connect GitHub")
-    events = {call.body["event"]: call.body for call in stub.called("/connect/telemetry", 2)}
-    assert set(events) == {"open", "view:integration"}
-    assert all(event["token"] == TOKEN for event in events.values())
-    assert events["view:integration"]["dimensions"] == {"integration": "github-prod"}
+    assert stub.called("/connect/telemetry") == []
+    page.goto(f"{stub.url}/opener")
+    (call,) = stub.called("/connect/telemetry", 1)
+    assert call.body["token"] == TOKEN
+    assert call.body["event"] == "view:integration"
+    assert call.body["dimensions"] == {"integration": "github-prod"}
+    assert [each["event"] for each in call.body["earlier"]] == ["open"]
+    assert "token" not in call.body["earlier"][0]
+
+
+def test_what_went_wrong_is_told_at_once_with_all_that_led_there(page, stub):
+    page.add_init_script("window.open = () => null")
+    link(page, stub)
+    page.get_by_role("button", name="Connect").click()
+    (call,) = stub.called("/connect/telemetry", 1)
+    assert call.body["event"] == "popup:blocked_by_browser"
+    assert [each["event"] for each in call.body["earlier"]] == [
+        "open",
+        "view:integration",
+        "click:connect",
+    ]
 
 
 def test_the_page_is_one_that_a_stranger_cannot_add_scripts_to(page, stub):

@@ -13,7 +13,10 @@ from tests.browser.wire import Wire
 
 pytestmark = pytest.mark.full
 DOCUMENT = "/ui/connect/"
-OTHER = "nango_connect_session_" + "cd" * 32
+SESSION = "/connect/session"
+
+
+MOST_BYTES = 25_000
 
 
 def pages(asked):
@@ -25,18 +28,52 @@ def wire(page, stub):
     return Wire(page, stub.url)
 
 
+def connect(page, stub, wire, *, embedded):
+    """Open the page and press Connect; return what it asked for until the provider's page."""
+    surface = embed(page, stub) if embedded else link(page, stub)
+    with page.expect_popup() as opened:
+        surface.get_by_role("button", name="Connect").click()
+    opened.value.wait_for_selector("#go")
+    asked = wire.take()
+    opened.value.close()
+    return asked
+
+
 @pytest.mark.parametrize("embedded", [False, True])
-def test_the_page_is_one_request_and_none_the_second_time(page, stub, wire, embedded):
-    surface = embed(page, stub) if embedded else link(page, stub)
-    expect(heading(surface)).to_have_text("Connect GitHub")
-    (first,) = pages(wire.take())
-    assert first.url.startswith(DOCUMENT)
-    assert not first.cached
+def test_two_requests_lead_to_the_provider_and_the_second_time_one(page, stub, wire, embedded):
+    first = connect(page, stub, wire, embedded=embedded)
+    assert [each.url.split("?")[0] for each in first] == [DOCUMENT, SESSION]
+    assert [each.cached for each in first] == [False, False]
+    assert sum(each.size for each in first) <= MOST_BYTES
     page.goto(f"{stub.host}/opener")
-    surface = embed(page, stub) if embedded else link(page, stub)
-    expect(heading(surface)).to_have_text("Connect GitHub")
-    (again,) = pages(wire.take())
-    assert (again.cached, again.size) == (True, 0)
+    wire.take()
+    document, session = connect(page, stub, wire, embedded=embedded)
+    assert (document.cached, document.size) == (True, 0)
+    assert session.url.startswith(SESSION)
+    assert session.size < 3_000
+    # The sign-in window itself: one request that ends at the provider's page.
+    assert len(stub.called("/oauth/connect/")) == 2
+
+
+def test_a_list_of_ten_is_two_requests_too_and_so_is_choosing_from_it(page, stub, wire):
+    stub.offered = ["zendesk", "stripe", "basic", "ordered", "client", *["github"] * 5]
+    link(page, stub)
+    expect(page.get_by_role("listitem")).to_have_count(10)
+    page.get_by_role("button", name="Zendesk").click()
+    expect(heading(page)).to_have_text("Connect Zendesk")
+    page.wait_for_load_state("networkidle")
+    asked = wire.take()
+    assert [each.url.split("?")[0] for each in asked] == [DOCUMENT, SESSION]
+    assert sum(each.size for each in asked) <= MOST_BYTES
+
+
+def test_a_definition_that_did_not_come_along_is_asked_for_when_it_is_chosen(page, stub, wire):
+    stub.offered = ["stripe", "zendesk"]
+    stub.forms = 1
+    link(page, stub)
+    page.get_by_role("button", name="Zendesk").click()
+    expect(heading(page)).to_have_text("Connect Zendesk")
+    assert [each.url.split("?")[0] for each in wire.take()][2:] == ["/providers/zendesk"]
 
 
 def test_another_session_or_theme_in_the_address_does_not_load_it_again(page, stub, wire):

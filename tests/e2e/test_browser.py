@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests import chromium
+from tests.browser.wire import Wire
 from tests.e2e import driving
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.full
 
 CLIENT = Path(__file__).resolve().parents[1] / "clients/node_modules/@nangohq/frontend/dist"
+MOST_BYTES = 25_000  # of ours, before the provider's page
 PAGE = b"""<!doctype html><title>A customer's page</title><h1>A customer's page</h1>
 <button>Connect</button><pre></pre>
 <script type="module">
@@ -264,6 +266,29 @@ def test_the_connect_ui_tells_the_page_what_happens(
     assert made["providerConfigKey"] == provider.integration
     assert driving.read(api, provider.integration, made["connectionId"]).status_code == 200
     expect(customer.page.locator("#connect-ui")).to_have_count(0)
+
+
+def test_the_connect_ui_takes_two_requests_to_the_provider_and_one_the_second_time(
+    stack: RunningStack, page: Page, site: str, api: httpx.Client, provider: driving.Provider
+) -> None:
+    visits = []
+    for _visit in range(2):
+        customer = Customer(page, site, stack)
+        wire = Wire(page, stack.api_url)
+        frame = open_interface(customer, stack, driving.session(api, provider.integration))
+        with page.expect_popup() as opening:
+            frame.get_by_role("button", name="Connect", exact=True).click()
+        opening.value.wait_for_url("**/authorize**")
+        # On a busy machine a socket may greet after three seconds; then the status is asked for.
+        late = "/connect/session/status"
+        asked = [each for each in wire.take() if not each.cached and each.url != late]
+        visits.append(asked)
+        answer(opening.value, "Approve")
+        customer.events("connect")
+    paths = [[each.url.split("?")[0] for each in visit] for visit in visits]
+    assert paths == [["/ui/connect/", "/connect/session"], ["/connect/session"]]
+    assert sum(each.size for each in visits[0]) <= MOST_BYTES
+    assert sum(each.size for each in visits[1]) <= 1_500
 
 
 def test_the_connect_ui_tells_of_a_refusal_and_lets_one_try_again(

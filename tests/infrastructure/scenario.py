@@ -171,7 +171,8 @@ class Scenario:
 
     def sessions(self) -> None:
         token = self.session(allowed_integrations=[ROT])
-        for path in ("/connect/session", "/integrations", "/providers/rotating"):
+        opening = "/connect/session?include=page"
+        for path in ("/connect/session", opening, "/integrations", "/providers/rotating"):
             assert self.app.get(path, key=token).status == 200
         self.session(webhook_url_override=LOGIN)
         again = {"end_user": {"id": "u1"}, "webhook_url_override": LOGIN}

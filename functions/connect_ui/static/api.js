@@ -33,7 +33,10 @@ export function socketUrl(websocketsPath) {
   return url;
 }
 
-const LONGEST_WAIT = 40_000; // API Gateway answers within 30 s
+// API Gateway answers within 30 s.
+const LONGEST_WAIT = 40_000;
+// As the API takes them beside the last one.
+const MOST_NOTES = 20;
 
 async function call(url, options = {}) {
   let response;
@@ -63,9 +66,12 @@ async function call(url, options = {}) {
   return body;
 }
 
+const inLanguage = (lang) => (lang ? { 'accept-language': lang } : {});
+
 /** One visitor's session. */
 export class Session {
   #token;
+  #notes = [];
 
   constructor(token) {
     this.#token = token;
@@ -78,18 +84,15 @@ export class Session {
     return body.data;
   }
 
-  /** The session's description. */
-  describe() { return this.#get('connect/session'); }
+  /** The session's description, and all that its page begins with, in one answer. */
+  open(lang) { return this.#get('connect/session?include=page', inLanguage(lang)); }
 
   /** How the latest attempt went: `{status, connection_id?, code?, changed_at?, log_id}`. */
   status() { return this.#get('connect/session/status'); }
 
-  /** The integrations this session may connect. */
-  integrations() { return this.#get('integrations'); }
-
   /** The definition of a provider, texts in `lang` where there are any. */
   provider(name, lang) {
-    return this.#get(`providers/${encodeURIComponent(name)}`, lang ? { 'accept-language': lang } : {});
+    return this.#get(`providers/${encodeURIComponent(name)}`, inLanguage(lang));
   }
 
   #query(params) {
@@ -115,12 +118,23 @@ export class Session {
     return apiUrl(`oauth/connect/${encodeURIComponent(key)}`, query);
   }
 
-  /** Tell the API what the visitor did; never waits, never fails. */
-  report(event, integration) {
+  /** Note what the visitor did; it goes out with the next `tell`. */
+  note(event, integration) {
+    const note = { event, timestamp: new Date().toISOString() };
+    if (integration) note.dimensions = { integration };
+    this.#notes.push(note);
+    if (this.#notes.length > MOST_NOTES) this.tell();
+  }
+
+  /** Tell the API what was noted, in one request; never waits, never fails. */
+  tell() {
+    const earlier = this.#notes.splice(0);
+    const last = earlier.pop();
+    if (!last) return;
+    const body = { ...last, token: this.#token };
+    if (earlier.length) body.earlier = earlier;
     try {
-      const note = { event, token: this.#token, timestamp: new Date().toISOString() };
-      if (integration) note.dimensions = { integration };
-      const blob = new Blob([JSON.stringify(note)], { type: 'application/json' });
+      const blob = new Blob([JSON.stringify(body)], { type: 'application/json' });
       navigator.sendBeacon(apiUrl('connect/telemetry'), blob);
     } catch { /* what is not counted is not missed */ }
   }

@@ -6,7 +6,7 @@ import { fieldsOf, modeOf, request } from './form.js';
 import { query, tell, tellError } from './host.js';
 import { Attempt, Watch } from './popup.js';
 import { above, drawDeclined, drawDone, drawForm, ended, toForm } from './screens.js';
-import { dropAttempt, entry, journey, nameOf, report, state } from './state.js';
+import { dropAttempt, entry, journey, nameOf, outcomeKnown, report, state } from './state.js';
 import { say } from './texts.js';
 import { showBusy, showWaiting } from './views.js';
 
@@ -29,6 +29,7 @@ async function hand(mode, sent) {
   // Asked for when the form was drawn: beside the submission it would be too late to tell old
   // outcomes from new ones. Whoever types faster than the API answers goes without.
   const before = await Promise.race([state.known, undefined]);
+  state.known = null;
   try {
     const body = mode.fields.length ? sent.credentials : undefined;
     const made = await session.submit(mode.path, chosen.unique_key, sent.params, body);
@@ -67,8 +68,11 @@ function authorize(automatic) {
   let attempt = null;
   let early = null;
   dropAttempt();
+  const known = outcomeKnown();
+  state.known = null;
   attempt = new Attempt({
     session,
+    known,
     name: nameOf(),
     websocketsPath: state.info.websocketsPath,
     authorizeUrl: (socketId) => session.authorizeUrl(
@@ -82,7 +86,8 @@ function authorize(automatic) {
   });
   state.attempt = attempt;
   if (early && automatic && early.code === 'blocked_by_browser') {
-    drawForm(); // nobody clicked here yet
+    // Nobody clicked here yet.
+    drawForm();
   } else if (early) {
     failed(early);
   } else {

@@ -221,7 +221,8 @@ function matches(pattern, value) {
   try {
     return new RegExp(pattern).test(value);
   } catch {
-    return true; // a pattern this browser does not know must not lock anybody out
+    // A pattern this browser does not know must not lock anybody out.
+    return true;
   }
 }
 

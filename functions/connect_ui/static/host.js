@@ -4,6 +4,10 @@
 /** What the address asks for. */
 export const query = new URLSearchParams(window.location.search);
 
+/** The language it asks for, as HTTP names it, or ''. */
+export const lang = /^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$/.test(query.get('lang') || '')
+  ? query.get('lang').replaceAll('_', '-') : '';
+
 /** Whether this page stands in a frame of another. */
 export const embedded = window.parent !== window;
 

@@ -3,7 +3,7 @@
 import { ApiFailure, Session } from './api.js';
 import { resume } from './connecting.js';
 import { explain } from './errors.js';
-import { embedded, query, tell, tellError, whoAsks } from './host.js';
+import { embedded, lang, query, tell, tellError, whoAsks } from './host.js';
 import { paint } from './looks.js';
 import { above, drawDeclined, drawDone, drawList, ended, stuck, toForm } from './screens.js';
 import {
@@ -40,6 +40,7 @@ async function begin(token, at = null) {
   state.round += 1;
   const { round } = state;
   dropAttempt();
+  state.session?.tell();
   Object.assign(state, {
     token, session: new Session(token), info: null, chosen: null, typed: new Map(), problem: null,
   });
@@ -50,13 +51,12 @@ async function begin(token, at = null) {
   if (done) drawDone(at);
   else showLoading(above(), () => begin(token, at));
   try {
-    const [info, integrations] = await Promise.all([
-      state.session.describe(), state.session.integrations(),
-    ]);
+    const info = await state.session.open(lang);
     if (round !== state.round) return;
     state.info = info;
-    // What nobody can connect is no choice; an API that does not say so is believed.
-    state.integrations = integrations.filter((one) => one.connectable !== false);
+    state.integrations = info.integrations.filter((one) => one.connectable !== false);
+    state.providers = new Map(Object.entries(info.providers));
+    state.known = Promise.resolve(info.status);
   } catch (error) {
     if (round === state.round && !done) stuck(error, () => begin(token, at));
     return;
@@ -122,12 +122,17 @@ paint();
 journey.onShow(show);
 document.addEventListener('keydown', (event) => {
   if (event.key !== 'Escape' || !embedded || event.defaultPrevented || isAsking()) return;
-  event.preventDefault(); // the same key would close the question that it opens
+  // The same key would close the question that it opens.
+  event.preventDefault();
   leave('click:close');
 });
 document.getElementById('backdrop').addEventListener('mousedown', (event) => {
   if (embedded && event.target === event.currentTarget) leave('click:outside');
 });
+document.addEventListener('visibilitychange', () => {
+  if (document.visibilityState === 'hidden') state.session?.tell();
+});
+window.addEventListener('pagehide', () => state.session?.tell());
 window.addEventListener('beforeunload', (event) => {
   if (!embedded && hasTyped() && navigator.userActivation?.hasBeenActive) event.preventDefault();
 });

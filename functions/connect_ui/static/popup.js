@@ -6,9 +6,12 @@ import { ApiFailure, apiBase, socketUrl } from './api.js';
 import { say } from './texts.js';
 import { interim } from './views.js';
 
-const PATIENCE = 3_000; // for the socket's first frame
-const EVERY = 2_000; // between two questions for the status
-const LATE = 1_500; // for a frame, once the window has said how it ended
+// For the socket's first frame.
+const PATIENCE = 3_000;
+// Between two questions for the status.
+const EVERY = 2_000;
+// For a frame, once the window has said how it ended.
+const LATE = 1_500;
 
 function openWindow(name) {
   const width = 500;
@@ -70,11 +73,12 @@ export class Watch {
 /** One attempt. `window.open` runs at once, inside the click. */
 export class Attempt {
   /**
+   * `known` is, in time, the session's outcome before this attempt, or undefined.
    * `authorizeUrl(socketId)` gives the window's first address. `done(result)` and
    * `failed(error)` are called at most once together; `closed()` when the window is gone
    * although no result came (it may still come: some sign-in pages hide the window from us).
    */
-  constructor({ session, websocketsPath, authorizeUrl, name, done, failed, closed }) {
+  constructor({ session, known, websocketsPath, authorizeUrl, name, done, failed, closed }) {
     this.callbacks = { done, failed, closed };
     this.authorizeUrl = authorizeUrl;
     this.over = false;
@@ -85,8 +89,7 @@ export class Attempt {
       return;
     }
     this.watch = new Watch(session, null, (status) => this.outcome(status));
-    this.before = session.status()
-      .then((status) => { this.watch.before = status.changed_at; }, () => {});
+    this.before = known.then((status) => { this.watch.before = status?.changed_at; });
     window.addEventListener('message', this.onMessage);
     this.poll = setInterval(() => this.look(), 500);
     this.patience = setTimeout(() => this.goAlone(), PATIENCE);

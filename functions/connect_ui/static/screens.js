@@ -4,15 +4,13 @@ import { ApiFailure } from './api.js';
 import { again, submit } from './connecting.js';
 import { explain, hasEnded } from './errors.js';
 import { fieldsOf, modeOf } from './form.js';
-import { embedded, query, tellError } from './host.js';
+import { embedded, lang, tellError } from './host.js';
 import {
-  choose, closePage, dropAttempt, entry, journey, leave, logId, nameOf, report, state, typed,
+  choose, closePage, dropAttempt, entry, journey, leave, logId, nameOf, outcomeKnown,
+  report, state, typed,
 } from './state.js';
 import { say } from './texts.js';
 import { showForm, showList, showLoading, showOutcome } from './views.js';
-
-const lang = /^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$/.test(query.get('lang') || '')
-  ? query.get('lang').replaceAll('_', '-') : '';
 
 /** What stands above every screen. */
 export const above = () => ({ onClose: embedded ? () => leave('click:close') : null });
@@ -102,7 +100,7 @@ export function drawForm() {
   const asked = fields.some((field) => field.shown);
   const popup = modeOf(state.provider).way === 'popup';
   const hint = popup ? 'oauthHint' : (asked ? 'formHint' : 'noneHint');
-  state.known = popup ? undefined : state.session.status().catch(() => undefined);
+  if (!popup) outcomeKnown();
   showForm(aboveWithBack(), {
     integration,
     fields,

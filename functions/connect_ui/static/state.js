@@ -8,7 +8,7 @@ import { ask, isAsking } from './views.js';
 export const state = {
   token: '', from: null, session: null, info: null, integrations: [], providers: new Map(),
   chosen: null, provider: null, typed: new Map(), problem: null, attempt: null, sent: null,
-  known: undefined, search: '', round: 0, keepAttempt: false,
+  known: null, search: '', round: 0, keepAttempt: false,
 };
 
 export const journey = new Journey();
@@ -29,9 +29,24 @@ export function nameOf(integration = state.chosen) {
   return integration?.display_name || integration?.unique_key || '';
 }
 
-/** Tell the API what the visitor did. */
+// What somebody may want to see in the log at once, and what nothing may come after. All else goes
+// out together, so that no request stands between a visitor and the provider's page.
+const AT_ONCE = /^(view:(success|unknown_error|credentials_error)|popup:.*|click:(close|finish|outside))$/;
+
+/** Note what the visitor did, for the API. */
 export function report(event) {
-  if (event && state.session) state.session.report(event, state.chosen?.unique_key);
+  if (!event || !state.session) return;
+  state.session.note(event, state.chosen?.unique_key);
+  if (AT_ONCE.test(event)) state.session.tell();
+}
+
+/**
+ * Return, in time, the session's outcome before the attempt that comes next: what is known from
+ * the opening of the page, or is asked for because an attempt was made meanwhile.
+ */
+export function outcomeKnown() {
+  state.known ||= state.session.status().catch(() => undefined);
+  return state.known;
 }
 
 /** The id of the session's operation in the activity log, for whoever opens the details. */

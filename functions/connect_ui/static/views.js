@@ -117,7 +117,8 @@ export function interim(page, name) {
   root.style.colorScheme = own.dataset.theme;
   page.title = say('windowTitle');
   const sheet = page.createElement('style');
-  sheet.textContent = document.querySelector('style').textContent; // allowed there by its hash
+  // Allowed there by its hash.
+  sheet.textContent = document.querySelector('style').textContent;
   page.head.append(sheet);
   const slow = el('p', { class: 'soft', hidden: true }, say('slow'));
   page.body.replaceChildren(el('div', { class: 'backdrop' },
@@ -295,7 +296,8 @@ function block(field, { controls, judge, note, refreshVisible, kept, guide, onGu
   control.addEventListener('input', () => {
     kept[field.id] = control.value;
     if (control.hasAttribute('aria-invalid')) judge(field, control);
-    if (!remark(field, control.value)) note(field, control); // not while somebody is still typing
+    // Not while somebody is still typing.
+    if (!remark(field, control.value)) note(field, control);
     refreshVisible();
   });
   control.addEventListener('blur', () => {
@@ -356,7 +358,8 @@ export function showOutcome(chrome, { kind, title, text, detail, log, actions = 
     heading(title), el('p', { class: 'soft' }, text),
     buttons.length ? el('div', { class: 'buttons' }, ...buttons) : null,
     details(detail, log))]);
-  if (kind !== 'bad') announce(`${title}. ${text}`); // an alert speaks for itself
+  // An alert speaks for itself.
+  if (kind !== 'bad') announce(`${title}. ${text}`);
 }
 
 /** Show that something typed in is on its way; the form stays where it is. */

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keystow.clock import iso
 from keystow.store import Key, Update, tables
 from tests.app import App, Result
 from tests.integration.connections.world import World
@@ -274,6 +275,59 @@ def test_an_event_of_the_connect_ui_is_noted_once_it_is_one(world: World) -> Non
         assert world.app.post("/connect/telemetry", wrong, key=None).code == "invalid_body"
     unknown = {**event, "token": "nango_connect_session_" + 64 * "0"}
     assert world.app.post("/connect/telemetry", unknown, key=None).status == 401
+
+
+def test_events_that_were_not_told_yet_come_along_and_stand_at_their_own_time(world: World) -> None:
+    token = create(world, tags={"a": "b"})
+    path = f"/activity/{status_of(world, token)['log_id']}"
+    # The browser's clock is three minutes behind.
+    told = {
+        "token": token,
+        "event": "view:success",
+        "timestamp": "2025-12-31T23:57:00.000Z",
+        "earlier": [
+            {"event": "open", "timestamp": "2025-12-31T23:56:50.000Z"},
+            {
+                "event": "popup:closed_early",
+                "timestamp": 1_767_225_418_500,
+                "dimensions": {"integration": "pat"},
+            },
+        ],
+    }
+    assert world.app.post("/connect/telemetry", told, key=None).status == 204
+    lines = [
+        (each["message"], each["level"], each["meta"], each["created_at"])
+        for each in world.app.get(path).json()["data"]["messages"]
+        if each["message"].startswith("[UI]")
+    ]
+    now = world.ctx.clock.now()
+    assert lines == [
+        ("[UI] open", "info", {}, iso(now - 10)),
+        ("[UI] popup:closed_early", "error", {"integration": "pat"}, iso(now - 1.5)),
+        ("[UI] view:success", "info", {}, iso(now)),
+    ]
+
+
+def test_earlier_events_are_as_strict_as_one_alone(world: World) -> None:
+    token = create(world, tags={"a": "b"})
+    event = {"event": "open", "timestamp": "2026-01-01T00:00:05.000Z"}
+    for wrong in (
+        [{**event, "event": "other"}],
+        [{**event, "timestamp": "2026-01-01T03:00:00Z"}],
+        [{**event, "token": token}],
+        [event] * 21,
+        "open",
+    ):
+        body = {**event, "token": token, "earlier": wrong}
+        assert world.app.post("/connect/telemetry", body, key=None).code == "invalid_body"
+    body = {**event, "token": token, "earlier": [event] * 20}
+    assert world.app.post("/connect/telemetry", body, key=None).status == 204
+
+
+def status_of(world: World, token: str) -> dict[str, Any]:
+    found = world.app.get("/connect/session/status", key=token)
+    data: dict[str, Any] = found.json()["data"]
+    return data
 
 
 def test_what_a_browser_tells_of_itself_is_noted_in_plain_text(world: World) -> None:

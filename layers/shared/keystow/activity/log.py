@@ -67,11 +67,16 @@ OPERATIONS: Final = frozenset(
 
 @dataclass(frozen=True)
 class Message:
-    """One line of an operation's log; ``details`` are scalars, masked where they look secret."""
+    """One line of an operation's log.
+
+    ``details`` are scalars, masked where they look secret; ``ago`` is how long before it is written
+    it happened, in seconds.
+    """
 
     level: Level
     text: str
     details: dict[str, Any] | None = None
+    ago: float = 0
 
 
 class Identity(TypedDict, total=False):
@@ -215,7 +220,7 @@ def _written(messages: Sequence[Message], now: float) -> list[Item]:
         entry: Item = {
             "level": message.level,
             "text": clean_text(message.text),
-            "at": int(now * 1000),
+            "at": int((now - message.ago) * 1000),
         }
         details = clean_details(message.details)
         if details:

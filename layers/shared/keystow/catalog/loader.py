@@ -121,6 +121,13 @@ class Provider:
         """The settings of the integration's owner."""
         return self._mapping("integration_config")
 
+    def can_be_fixed(self, name: str) -> bool:
+        """Whether a value that an integration's owner gives under a name fixes an input.
+
+        A setting of the owner (`integration_config`) of the same name is meant first.
+        """
+        return name in self.connection_config and name not in self.integration_config
+
     # Authorization request
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keystow.errors import ApiError
-from keystow.integrations.fixed import is_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +49,9 @@ def merged_custom(
 
 
 def _others(provider: Provider, values: Mapping[str, str] | None) -> dict[str, str]:
-    return {name: value for name, value in (values or {}).items() if not is_input(provider, name)}
+    return {
+        name: value for name, value in (values or {}).items() if not provider.can_be_fixed(name)
+    }
 
 
 def _faults(name: str, field: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:

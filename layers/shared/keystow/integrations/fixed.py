@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 _SHOWN_TO_BROWSERS: Final = ("authorization_url", "authorization_params")
 
 
-def is_input(provider: Provider, name: str) -> bool:
-    """Return whether a value that an owner gives under a name fixes an input.
-
-    A setting of the owner (``integration_config``) of the same name is meant first.
-    """
-    return name in provider.connection_config and name not in provider.integration_config
-
-
 def changed(
     provider: Provider, held: Mapping[str, str], given: Mapping[str, Mapping[str, str] | None]
 ) -> dict[str, str]:
@@ -55,7 +47,7 @@ def changed(
     issues = []
     for member, values in given.items():
         for name, value in (values or {}).items():
-            if not is_input(provider, name):
+            if not provider.can_be_fixed(name):
                 continue
             places[name] = (member, name)
             text = cleaned(fields[name], value)
@@ -96,7 +88,7 @@ def of(ctx: Context, integration: Integration, provider: Provider) -> dict[str, 
     if not integration.fixed_names:
         return {}
     values = integration.fixed_inputs(ctx.vault).reveal()
-    return {name: value for name, value in values.items() if is_input(provider, name)}
+    return {name: value for name, value in values.items() if provider.can_be_fixed(name)}
 
 
 def without(config: Mapping[str, Any], fixed: Mapping[str, str]) -> dict[str, Any]:

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystow import ids
 from keystow.catalog import loader
-from keystow.clock import iso
 from keystow.errors import ApiError, Issue
-from keystow.integrations import fixed, removal
+from keystow.integrations import fixed, removal, views
 from keystow.integrations.configuration import merged_custom
-from keystow.modes import why_not_connectable
 from keystow.records.connection import integration_partition
 from keystow.records.integration import AppSecrets, Integration
 from keystow.registry import callbacks, integrations, providers
@@ -223,29 +221,7 @@ def public(
         environment: shows the owner's side: which redirect URI to register; needed for
             ``webhook``. None: as a connect session sees it.
     """
-    fallback = provider.display_name if provider is not None else integration.provider
-    shown: dict[str, Any] = {
-        "unique_key": integration.unique_key,
-        "provider": integration.provider,
-        "display_name": integration.display_name or fallback,
-        "logo": f"{base_url}/ui/logos/{integration.provider}.svg",
-    }
-    note = "The provider's definition is missing."
-    if provider is not None:
-        note = why_not_connectable(provider)
-    if note:
-        shown["connectable"] = False
-        shown["note"] = note
-    fields = provider.integration_config if provider is not None else {}
-    if fields and integration.key_label:
-        shown["credentials_label"] = {"apiKey": integration.key_label}
-    preconfigured = [name for name in integration.custom_names if name in fields]
-    if preconfigured:
-        shown["preconfigured_credentials"] = preconfigured
-    if provider is not None:
-        settled = [name for name in integration.fixed_names if fixed.is_input(provider, name)]
-        if settled:
-            shown["preconfigured_connection_config"] = settled
+    shown = views.for_session(integration, provider, base_url)
     if environment is not None:
         uses = provider is not None and callbacks.is_used(provider)
         shown["own_callback"] = bool(provider and callbacks.is_own(integration, provider))
@@ -261,9 +237,6 @@ def public(
     if credentials:
         mode = provider.auth_mode if provider is not None else ""
         shown["credentials"] = _shown_credentials(ctx, integration, mode)
-    shown["forward_webhooks"] = integration.forward_webhooks
-    shown["created_at"] = iso(integration.created_at / 1000)
-    shown["updated_at"] = iso(integration.updated_at / 1000)
     return shown
 
 
@@ -366,7 +339,7 @@ def _with_fixed(
 ) -> Integration:
     given = {"integration_config": body.integration_config, "custom": body.custom}
     named = [name for values in given.values() for name in values or {}]
-    if not any(fixed.is_input(provider, name) for name in named):
+    if not any(provider.can_be_fixed(name) for name in named):
         return integration
     held = integration.fixed_inputs(ctx.vault).reveal()
     return integration.with_fixed(ctx.vault, Secret(fixed.changed(provider, held, given)))

@@ -32,7 +32,9 @@ _UNNAMED: Final = re.compile(
 _NOT_JOINED: Final = re.compile(r"\bimport\s*[(.]")
 # What would end a script or style, or begin another state of the parser (HTML 13.2.5).
 _MARKUP: Final = re.compile(r"</?(?:script|style)|<!--|\r|\x00", re.IGNORECASE)
-_GZIP: Final = 31  # zlib's name for its largest window in gzip's format
+# zlib's name for its largest window in gzip's format. No time stands in it, so the same page is the
+# same bytes.
+_GZIP: Final = 31
 
 
 class JoinError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from keystow.clock import parse_iso
 from keystow.connections.end_users import EndUserBody, OrganizationBody, Tags, WebhookUrl
@@ -78,6 +78,7 @@ class ReconnectBody(Body):
 
 
 RECENT_SECONDS = 2 * 3600
+MOST_EARLIER = 20
 
 EVENTS = Literal[
     "open",
@@ -104,19 +105,29 @@ class TelemetryDimensions(Body):
     integration: Annotated[str, StringConstraints(max_length=255)] | None = None
 
 
-class TelemetryBody(Body):
-    """``POST /connect/telemetry``."""
+class TelemetryEvent(Body):
+    """One event of a page."""
 
-    token: str
     event: EVENTS
     timestamp: Any
     dimensions: TelemetryDimensions | None = None
 
+    def moment(self) -> float | None:
+        """Return when it happened, in seconds since 1970 by the browser's clock; None: no date."""
+        if isinstance(self.timestamp, str):
+            return parse_iso(self.timestamp)
+        if isinstance(self.timestamp, (int, float)) and not isinstance(self.timestamp, bool):
+            return self.timestamp / 1000
+        return None
+
     def is_recent(self, now: float) -> bool:
         """Return whether the event is of the last or the next two hours."""
-        moment: float | None = None
-        if isinstance(self.timestamp, str):
-            moment = parse_iso(self.timestamp)
-        elif isinstance(self.timestamp, (int, float)) and not isinstance(self.timestamp, bool):
-            moment = self.timestamp / 1000
+        moment = self.moment()
         return moment is not None and abs(now - moment) <= RECENT_SECONDS
+
+
+class TelemetryBody(TelemetryEvent):
+    """``POST /connect/telemetry``: an event, and those before it that were not told yet."""
+
+    token: str
+    earlier: list[TelemetryEvent] = Field(default_factory=list, max_length=MOST_EARLIER)

@@ -21,14 +21,28 @@ from keystow.sessions.tokens import LIFE_SECONDS, item_of, new_token
 from keystow.store import Put, gates, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from keystow.context import Context
     from keystow.records.integration import Integration
     from keystow.secret import Secret
-    from keystow.sessions.requests import IntegrationDefaults, ReconnectBody, SessionBody
+    from keystow.sessions.requests import (
+        IntegrationDefaults,
+        ReconnectBody,
+        SessionBody,
+        TelemetryEvent,
+    )
 
 
+# Events of a page that somebody may have to look into.
+TROUBLE: Final = frozenset(
+    {
+        "view:unknown_error",
+        "view:credentials_error",
+        "popup:blocked_by_browser",
+        "popup:closed_early",
+    }
+)
 # Shown to a browser for a secret that the session has settled.
 MASK: Final = "********"
 
@@ -283,25 +297,28 @@ def end(ctx: Context, session: ConnectSession) -> None:
     ctx.store.delete(session.key)
 
 
-def note_telemetry(
-    ctx: Context, session: ConnectSession, event: str, integration: str | None
-) -> None:
-    """Write what the Connect UI tells of itself into the session's operation."""
-    trouble = event in {
-        "view:unknown_error",
-        "view:credentials_error",
-        "popup:blocked_by_browser",
-        "popup:closed_early",
-    }
+def note_telemetry(ctx: Context, session: ConnectSession, events: Sequence[TelemetryEvent]) -> None:
+    """Write what the Connect UI tells of itself into the session's operation.
+
+    A browser's clock may be wrong, so the last event counts as of now, and the others as of so long
+    before it as the browser says.
+    """
+    last = events[-1].moment() or 0
     activity.note(
         ctx,
         session.environment,
         session.operation_id,
-        activity.Message(
-            "error" if trouble else "info",
-            f"[UI] {event}",
-            {"integration": plain(integration, 255) if integration else None},
-        ),
+        *(_noted(each, last - (each.moment() or 0)) for each in events),
+    )
+
+
+def _noted(told: TelemetryEvent, ago: float) -> activity.Message:
+    integration = told.dimensions.integration if told.dimensions else None
+    return activity.Message(
+        "error" if told.event in TROUBLE else "info",
+        f"[UI] {told.event}",
+        {"integration": plain(integration, 255) if integration else None},
+        ago=max(0, ago),
     )
 
 
