@@ -64,7 +64,7 @@ restore: .venv-sam/.ok ## restore tables of the deployed stack into new ones (MO
 	@.venv-sam/bin/python scripts/restore.py '$(STACK)' '$(MOMENT)' $(if $(YES),--yes)
 
 verify-aws: .venv-sam/.ok ## look at the deployed stack: what is as it should be, what is not (STACK)
-	@.venv-sam/bin/python scripts/verify_aws.py $(STACK)
+	@PYTHONPATH=scripts .venv-sam/bin/python -m verify_aws $(STACK)
 
 lock: ## pin requirements/*.in and the layer's anew (needs uv; LOCK=--upgrade for newer ones)
 	@scripts/lock $(LOCK)

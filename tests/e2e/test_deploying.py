@@ -69,6 +69,7 @@ class Caller:
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(project),
+            "PYTHONPATH": "scripts",  # as the Makefile has it for verify-aws
             "AWS_ENDPOINT_URL": aws,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -78,12 +79,13 @@ class Caller:
     def call(
         self, script: str, *arguments: str, answer: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run one of the scripts; every question that comes is answered so, and with Enter."""
+        """Run a script or a module; every question that comes is answered so, and with Enter."""
+        called = [script] if script == "-m" else [str(self.project / "scripts" / script)]
         typed, terminal = pty.openpty()
         try:
             os.write(typed, f"{answer}\n".encode() * 100)
             return subprocess.run(
-                [PYTHON, self.project / "scripts" / script, *arguments],
+                [PYTHON, *called, *arguments],
                 cwd=self.project,
                 env=self._environment,
                 stdin=terminal,
@@ -230,13 +232,37 @@ def test_a_change_that_nobody_approves_is_not_made(caller: Caller, aws: str) -> 
 def test_one_command_looks_at_a_stack_and_takes_no_emulators_word_for_awss(
     caller: Caller,
 ) -> None:
-    looked = caller.call("verify_aws.py", "keystow")
+    looked = caller.call("-m", "verify_aws", "keystow")
     assert looked.returncode == 0, looked.stdout + looked.stderr
-    lines = looked.stdout.splitlines()
-    assert len(lines) >= 10
-    assert [each for each in lines if "not shown here" not in each] == []
-    assert "nothing was sent" in next(each for each in lines if each.startswith("API"))
-    assert "it says:" in looked.stdout
+    found = outcomes(looked.stdout)
+    assert len(found) >= 27
+    assert set(found.values()) == {"emulated", "not shown", "not used"}
+    assert found["API"] == found["purposes"] == found["log line"] == "not shown"
+    assert found["functions"] == found["tables"] == found["queues"] == "emulated"
+    assert "nothing was sent" in looked.stdout
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_is_wrong_on_an_emulator_is_named_and_fails(caller: Caller, aws: str) -> None:
+    functions = client(aws, "lambda")
+    stack = client(aws, "cloudformation").describe_stack_resource(
+        StackName="keystow", LogicalResourceId="ReadActivityFunction"
+    )
+    name = stack["StackResourceDetail"]["PhysicalResourceId"]
+    functions.update_function_configuration(FunctionName=name, Runtime="python3.12")
+    try:
+        looked = caller.call("-m", "verify_aws", "keystow")
+    finally:
+        functions.update_function_configuration(FunctionName=name, Runtime="python3.13")
+    assert looked.returncode == 1
+    assert outcomes(looked.stdout)["functions"] == "failed"
+    assert "ReadActivityFunction: runtime" in looked.stdout
+
+
+def outcomes(table: str) -> dict[str, str]:
+    """Check → outcome, of what `make verify-aws` prints."""
+    lines = table.split("\n" + "-" * 80 + "\n")[1].splitlines()
+    return {each[:16].strip(): each[16:27].strip() for each in lines if each[:16].strip()}
 
 
 @pytest.mark.usefixtures("deployed")

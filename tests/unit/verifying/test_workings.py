@@ -1,0 +1,85 @@
+"""`make verify-aws`: each condition of the checks in workings.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.unit.verifying.cases import GONE, Case, both, identifiers, of, prove
+from tests.unit.verifying.web import Web
+from tests.unit.verifying.world import OWN_KEY, VAULT_KEY, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ = "GetConnectionFunction"
+SESSION = "ReadSessionFunction"
+ROLE = f"keystow-{READ}Role"
+SWEEP = "keystow-SweepDueFunctionEveryMinute"
+QUEUE, DEAD, MAPPING = (
+    World.id(f"Refresh{name}") for name in ("Queue", "DeadLetters", "QueueMapping")
+)
+OTHER_BOUNDARY = {"PermissionsBoundaryArn": "arn:aws:iam::aws:policy/other"}
+
+
+def function(*path: Any, value: Any, name: str = READ) -> Callable[[World, Web], Any]:
+    return of("functions", name, *path, value=value)
+
+
+def network(*path: Any, value: Any, name: str = READ) -> Callable[[World, Web], Any]:
+    return both(World.use_subnets, function(*path, value=value, name=name))
+
+
+VARIABLES = ("Environment", "Variables")
+KEY = (*VARIABLES, "KEYSTOW_KMS_KEY_ID")
+TABLE = (*VARIABLES, "KEYSTOW_KEYS_TABLE")
+CASES = [
+    Case("functions", f"{READ}: runtime", function("Runtime", value="python3.11")),
+    Case("functions", f"{READ}: arm64", function("Architectures", value=["x86_64"])),
+    Case("functions", f"{READ}: layer", function("Layers", value=[])),
+    Case("functions", f"{READ}: active", function("State", value="Failed")),
+    Case("functions", f"{READ}: last update", function("LastUpdateStatus", value="Failed")),
+    Case("functions", f"{READ}: log group", function("LoggingConfig", "LogGroup", value="x")),
+    Case("functions", f"{READ}: JSON log", function("LoggingConfig", "LogFormat", value="Text")),
+    Case("functions", "log level", function("LoggingConfig", "SystemLogLevel", value="INFO")),
+    Case("functions", f"{SESSION}: tables", function(*TABLE, value="x", name=SESSION)),
+    Case("functions", f"{READ}: KMS key", function(*KEY, value=OWN_KEY)),
+    Case("functions", ": KMS key", both(World.use_own_key, function(*KEY, value=VAULT_KEY))),
+    Case("network", f"{READ}: SubnetIds none", network("VpcConfig", "SubnetIds", value=[])),
+    Case("network", "GroupIds sg-2", network("VpcConfig", "SecurityGroupIds", value=["sg-2"])),
+    Case(
+        "network",
+        f"{SESSION}: SubnetIds subnet-a",
+        network("VpcConfig", value={"SubnetIds": ["subnet-a"]}, name=SESSION),
+    ),
+    Case("network", "subnet-x", function("VpcConfig", value={"SubnetIds": ["subnet-x"]})),
+    Case("roles", "its path is /other/", of("roles", ROLE, "Path", value="/other/")),
+    Case(
+        "roles", "boundary is arn", of("roles", ROLE, "PermissionsBoundary", value=OTHER_BOUNDARY)
+    ),
+    Case("roles", "attached Admin", of("attached", ROLE, value=["AdministratorAccess"])),
+    Case("queues", "no redrive", of("queues", QUEUE, "RedrivePolicy", value=GONE)),
+    Case("queues", "no redrive", of("queues", QUEUE, "RedrivePolicy", value='{"x": "arn:other"}')),
+    Case("queues", "six timeouts", of("queues", QUEUE, "VisibilityTimeout", value="299")),
+    Case("queues", "not encrypted", of("queues", QUEUE, "SqsManagedSseEnabled", value="false")),
+    Case("queues", "not encrypted", of("queues", DEAD, "SqsManagedSseEnabled", value="false")),
+    Case("queues", "under 14 days", of("queues", DEAD, "MessageRetentionPeriod", value="345600")),
+    Case("queues", "mapping is Disabled", of("mapping", MAPPING, "State", value="Disabled")),
+    Case("queues", "partial failures", of("mapping", MAPPING, "FunctionResponseTypes", value=[])),
+    Case(
+        "queues",
+        "5 workers",
+        of("mapping", MAPPING, "ScalingConfig", value={"MaximumConcurrency": 5}),
+    ),
+    Case("schedules", "EveryMinute is DISABLED", of("rules", SWEEP, value="DISABLED")),
+    Case("schedules", "starts no function", of("targets", SWEEP, value=["arn:other"])),
+    Case("schedules", "starts no function", of("targets", SWEEP, value=[])),
+    Case("schedules", "has not run", of("counts", "Invocations", value=0.0), 3),
+    Case("schedules", "could not start", of("counts", "FailedInvocations", value=1.0), 3),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=identifiers(CASES))
+def test_what_is_not_as_it_should_be_is_named(world: World, web: Web, case: Case) -> None:
+    prove(world, web, case)
