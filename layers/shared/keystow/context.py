@@ -88,7 +88,7 @@ class Context:
             from keystow.egress.traced import TracedEgress
 
             kind = TracedEgress
-        return kind(allow_loopback=self.settings.loopback_allowed, clock=self.clock)
+        return kind(allow_loopback=self.settings.loopback_allowed)
 
     @cached_property
     def queues(self) -> Queues:

@@ -429,6 +429,52 @@ def test_refusals_of_one_burst_write_once_and_later_ones_again(world: World) -> 
     assert pause_of(world) == 600
 
 
+def test_a_success_where_nothing_was_paused_writes_nothing(world: World) -> None:
+    throttle.worked(world.ctx, world.environment, HOST, "c1")
+    rows = world.ctx.store.everything()[tables.REGISTRY]
+    assert not [row for row in rows if row["pk"].startswith("throttle#")]
+
+
+def test_pauses_grow_although_the_table_cannot_be_read_between(world: World) -> None:
+    throttle.note(world.ctx, world.environment, HOST, "c1", None)
+    world.ctx.clock.advance(15)
+
+    def away(_key: Any) -> Any:
+        raise StoreUnavailable("throttled")
+
+    world.ctx.store.get = away
+    assert pause_of(world) == 0
+    throttle.note(world.ctx, world.environment, HOST, "c2", None)
+    assert pause_of(world) == 30
+
+
+def test_a_container_that_knew_a_pause_hears_of_the_next_one(world: World) -> None:
+    other = elsewhere(world).ctx
+    host_paused(world)
+    assert throttle.paused_until(other, world.environment, HOST) is not None
+    world.ctx.clock.advance(600)
+    assert throttle.paused_until(other, world.environment, HOST) is None
+    throttle.note(world.ctx, world.environment, HOST, "c1", 600)
+    world.ctx.clock.advance(throttle.READ_AGAIN_SECONDS)
+    assert throttle.paused_until(other, world.environment, HOST) is not None
+
+
+def test_a_container_remembers_many_hosts_and_not_any_number(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        throttle.note(world.ctx, world.environment, f"h{number}.example", "c1", 600)
+    looked = watch(world)
+    for number in range(100):
+        host = f"h{number}.example"
+        assert throttle.paused_until(world.ctx, world.environment, host) is not None
+    assert looked == []
+    monkeypatch.setattr(throttle, "_MOST_REMEMBERED", 50)
+    for number in range(100, 200):
+        throttle.note(world.ctx, world.environment, f"h{number}.example", "c1", 600)
+    assert len(world.ctx.cache) <= 50
+
+
 def test_connections_whose_host_is_not_known_do_not_hold_up_each_other(world: World) -> None:
     for name in ("c1", "c2"):
         throttle.note(world.ctx, world.environment, None, name, 600)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from keystow.egress.client import Answer, Egress
+from keystow.egress.client import Answer, Egress, Timer
 from keystow.egress.errors import EgressFailed, EgressRefused
 from tests.unit.egress.loopback import answer, loopback_only, names
 
@@ -132,6 +132,43 @@ def test_a_look_up_that_hangs_counts_against_the_deadline() -> None:
     release.set()
     assert (failed.kind, failed.sent) == ("timeout", False)
     assert keeping == [False], "it keeps no program from ending"
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(19.9, 200), (20, None)])
+def test_who_names_no_limits_gets_twenty_seconds_three_of_them_to_connect(
+    serve, seconds, status
+) -> None:
+    now, patience = [0.0], []
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        patience.append(timeout)
+        now[0] += seconds
+        return loopback_only(address, 3)
+
+    out = Egress(allow_loopback=True, connect=connect, monotonic=lambda: now[0])
+    url = serve(answer()).url()
+    if status is None:
+        assert (failure(out, url).kind, patience) == ("timeout", [3.0])
+    else:
+        assert (out.send("GET", url).status, patience) == (status, [3.0])
+
+
+def test_who_names_no_limit_gets_a_megabyte(serve, egress) -> None:
+    assert len(egress.send("GET", serve(answer(bytes(1_000_000))).url()).body) == 1_000_000
+    assert failure(egress, serve(answer(bytes(1_000_001))).url()).kind == "too_large"
+
+
+def test_a_timer_is_over_at_its_end_and_a_part_of_it_not_later() -> None:
+    now = [0.0]
+    timer = Timer(2, lambda: now[0])
+    part, long_part = timer.part(1), timer.part(5)
+    assert (timer.left(), part.left(), long_part.left()) == (2, 1, 2)
+    for seconds, over in ((1, [part]), (2, [timer, part, long_part])):
+        now[0] = seconds
+        for each in over:
+            with pytest.raises(EgressFailed) as failed:
+                each.left()
+            assert failed.value.kind == "timeout"
 
 
 def test_an_unknown_name_is_a_failure_with_nothing_sent() -> None:

@@ -12,6 +12,11 @@ from keystow.egress.errors import EgressFailed, EgressRefused
 from keystow.egress.guard import check_destination, literal_address, parse_target, refusal_of
 
 PUBLIC = "93.184.215.14"
+# Of the ports above 1023 those that the Fetch standard calls bad.
+OTHER_PROTOCOLS = (
+    *(1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566),
+    *(6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080),
+)
 
 
 def never(*_: object, **__: object) -> socket.socket:
@@ -57,12 +62,16 @@ def refusal(url: str, *addresses: str, allow_loopback: bool = False) -> str:
         ("169.254.170.23", "metadata"),
         ("169.254.1.1", "link_local"),
         ("100.64.0.1", "shared"),
+        ("100.100.100.200", "metadata"),
         ("100.127.255.255", "shared"),
         ("192.0.0.8", "reserved"),
         ("192.0.2.1", "reserved"),
         ("198.18.0.1", "reserved"),
         ("198.51.100.7", "reserved"),
         ("203.0.113.7", "reserved"),
+        ("192.31.196.1", "reserved"),
+        ("192.52.193.1", "reserved"),
+        ("192.175.48.1", "reserved"),
         ("192.88.99.1", "reserved"),
         ("224.0.0.1", "multicast"),
         ("240.0.0.1", "reserved"),
@@ -80,6 +89,7 @@ def refusal(url: str, *addresses: str, allow_loopback: bool = False) -> str:
         ("2001:20::1", "reserved"),
         ("2001:db8::1", "reserved"),
         ("3fff::1", "reserved"),
+        ("2620:4f:8000::1", "reserved"),
         ("fd00:ec2::254", "metadata"),
         ("fc00::1", "private"),
         ("fe80::1", "link_local"),
@@ -195,6 +205,7 @@ def test_odd_spellings_of_loopback_are_loopback(host: str) -> None:
         ("https://@provider.example/", "userinfo"),
         ("https://good.example\\@evil.example/", "malformed_url"),
         ("https://good.example /", "malformed_url"),
+        ("https://good.example/a b", "malformed_url"),
         ("https://good.example/\r\nX: y", "malformed_url"),
         ("https://good.example/\t", "malformed_url"),
         ("https://good.example/\x7f", "malformed_url"),
@@ -206,6 +217,8 @@ def test_odd_spellings_of_loopback_are_loopback(host: str) -> None:
         ("https://a%2eb.example/", "malformed_url"),
         ("https://${connectionConfig.x}/", "malformed_url"),
         ("https://[::1/", "malformed_url"),
+        ("https://[v1.fe80::1]/", "malformed_url"),
+        ("https://\u2028.example/", "malformed_url"),
         ("https://[fe80::1%25eth0]/", "link_local"),
         ("https://a.example:port/", "malformed_url"),
         ("https://a.example:99999/", "malformed_url"),
@@ -216,7 +229,8 @@ def test_odd_spellings_of_loopback_are_loopback(host: str) -> None:
         ("https://a.example:22/", "port"),
         ("https://a.example:25/", "port"),
         ("https://a.example:80/", "port"),
-        ("https://a.example:6667/", "port"),
+        ("https://a.example:1023/", "port"),
+        *((f"https://a.example:{port}/", "port") for port in OTHER_PROTOCOLS),
     ],
 )
 def test_a_url_of_a_wrong_shape_is_refused_before_any_look_up(url: str, reason: str) -> None:
@@ -228,6 +242,56 @@ def test_a_url_of_a_wrong_shape_is_refused_before_any_look_up(url: str, reason: 
 def test_a_port_above_1023_may_be_used() -> None:
     assert parse_target("https://a.example:8443/x?y=1#z").path == "/x?y=1"
     assert parse_target("https://a.example:8443").authority == "a.example:8443"
+
+
+@pytest.mark.parametrize("port", [443, 1024, 8443, 65535])
+def test_https_may_use_its_own_port_and_those_that_need_no_rights(port: int) -> None:
+    assert parse_target(f"https://a.example:{port}/").port == port
+
+
+@pytest.mark.parametrize("port", [1, 22, 80, 6000, 65535])
+def test_only_http_to_loopback_may_use_any_port(port: int) -> None:
+    assert parse_target(f"http://localhost:{port}/", allow_loopback=True).port == port
+    assert refusal("http://localhost:0/", allow_loopback=True) == "port"
+    if port < 1024:
+        assert refusal(f"https://localhost:{port}/", allow_loopback=True) == "port"
+
+
+def test_loopback_is_closed_unless_it_is_opened() -> None:
+    out = Egress(resolve=resolving_to("127.0.0.1"), connect=never)
+    with pytest.raises(EgressRefused) as refused:
+        out.send("GET", "https://localhost/")
+    assert refused.value.reason == "loopback"
+    with pytest.raises(EgressRefused) as refused:
+        parse_target("http://localhost/")
+    assert refused.value.reason == "scheme"
+
+
+def test_what_is_not_said_in_a_url_is_what_the_web_takes_it_for() -> None:
+    target = parse_target("https://a.example")
+    assert (target.port, target.path, target.authority) == (443, "/", "a.example")
+    target = parse_target("http://localhost?a=b", allow_loopback=True)
+    assert (target.port, target.path, target.authority) == (80, "/?a=b", "localhost")
+
+
+def test_path_and_query_are_sent_as_they_are_written_but_for_what_is_not_ascii() -> None:
+    path, query = "/%2Fa:@!$&'()*+,;=-._~", "a=%20b&c[]={d}|^`/?:@!$'()*+,;-._~"
+    assert parse_target(f"https://a.example{path}?{query}").path == f"{path}?{query}"
+    assert parse_target("https://a.example/\u00e4?\u00e4").path == "/%C3%A4?%C3%A4"
+
+
+def test_a_url_may_be_as_long_as_its_limit_and_no_longer() -> None:
+    longest = "https://a.example/".ljust(16_384, "a")
+    assert parse_target(longest).path
+    assert refusal(f"{longest}a") == "malformed_url"
+
+
+def test_a_name_may_be_as_long_as_dns_allows_and_no_longer() -> None:
+    label = "a" * 63
+    longest = ".".join((label, label, label, "a" * 61))
+    assert len(longest) == 253
+    assert parse_target(f"https://{longest}/").host == longest
+    assert refusal(f"https://{longest}a/") == "malformed_url"
 
 
 def test_http_passes_only_to_loopback_and_only_when_allowed() -> None:
@@ -247,6 +311,26 @@ def test_a_header_cannot_smuggle_another_one(name: str, value: str) -> None:
     with pytest.raises(EgressRefused) as refused:
         guarded.send("GET", "https://a.example", headers={name: value})
     assert refused.value.reason == "malformed_header"
+
+
+@pytest.mark.parametrize("method", ["", "GE T", "GET\r\n", "G" * 17])
+def test_a_method_cannot_smuggle_a_request(method: str) -> None:
+    guarded = Egress(resolve=resolving_to(PUBLIC), connect=never)
+    with pytest.raises(EgressRefused) as refused:
+        guarded.send(method, "https://a.example")
+    assert (refused.value.reason, refused.value.sent) == ("malformed_header", False)
+
+
+def test_a_look_up_asks_for_the_port_over_tcp() -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def resolve(host: str, port: int, **how: object) -> list[tuple[object, ...]]:
+        asked.append((host, port, how))
+        return []
+
+    with pytest.raises(EgressFailed):
+        Egress(resolve=resolve, connect=never).send("GET", "https://a.example:8443/")
+    assert asked == [("a.example", 8443, {"type": socket.SOCK_STREAM})]
 
 
 def test_a_refusal_shows_no_part_of_the_url() -> None:

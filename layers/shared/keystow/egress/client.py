@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping, Sequence
 
-    from keystow.clock import Clock
-
 _METHOD: Final = re.compile(r"[A-Z]{1,16}")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _BAD_IN_HEADER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
@@ -89,9 +87,8 @@ class Egress:
         resolve: looks names up, as ``socket.getaddrinfo`` does.
         connect: opens a TCP connection to ``(address, port)`` within a time-out, as
             ``socket.create_connection`` does; handed in by tests that must not touch a network.
-        clock: accepted for symmetry with the other parts; deadlines follow ``monotonic``, which
-            no correction of the machine's date can stretch.
-        monotonic: seconds that only go forward.
+        monotonic: seconds that only go forward; deadlines follow them, which no correction of
+            the machine's date can stretch.
     """
 
     def __init__(
@@ -100,13 +97,11 @@ class Egress:
         allow_loopback: bool = False,
         resolve: Callable[..., Sequence[tuple[Any, ...]]] = socket.getaddrinfo,
         connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection,
-        clock: Clock | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._allow_loopback = allow_loopback
         self._resolve = resolve
         self._connect = connect
-        self._clock = clock
         self._monotonic = monotonic
         self._tls: ssl.SSLContext | None = None
         self._tls_lock = threading.Lock()
