@@ -55,7 +55,7 @@ with mock_aws():
         ((plain, _),) = vault._cache.values()
 url = f"http://127.0.0.1:{server.server_port}/?key=planted-query"
 headers = {"authorization": "Bearer planted-header"}
-Egress(allow_loopback=True, clock=SystemClock()).send(
+Egress(allow_loopback=True).send(
     "POST", url, headers=headers, body=b"planted-body", deadline=5
 )
 server.shutdown()
