@@ -77,8 +77,9 @@ def _document(context: Context, request: Request) -> Response:
     headers = {
         "content-type": "text/html; charset=utf-8",
         "content-security-policy": _policy(request.base_url, context.settings.websocket_url),
-        # The address may hold a token, which no shared cache needs for a key.
-        "cache-control": f"private, max-age={FRESH_SECONDS}",
+        # The address may hold a token, which no shared cache needs for a key. A proxy that changed
+        # the scripts would make others of them than the policy allows.
+        "cache-control": f"private, no-transform, max-age={FRESH_SECONDS}",
         # Another token, theme or language in the address is no reason to load it again.
         "no-vary-search": "params",
         "vary": "accept-encoding",

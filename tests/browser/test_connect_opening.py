@@ -6,7 +6,7 @@ import threading
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.stub import TOKEN
+from tests.browser.stub import PROVIDERS, TOKEN
 from tests.browser.surfaces import embed, heading, link, told
 
 pytestmark = pytest.mark.full
@@ -215,3 +215,27 @@ def test_an_outside_click_closes_what_holds_nothing(page, stub):
     expect(heading(frame)).to_have_text("Connect GitHub")
     frame.locator("#backdrop").click(position={"x": 5, "y": 5})
     assert told(page, "close") == {"type": "close"}
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_without_javascript_the_page_says_what_it_needs(browser, stub, width):
+    context = browser.new_context(
+        java_script_enabled=False, viewport={"width": width, "height": 640}
+    )
+    page = context.new_page()
+    page.goto(f"{stub.url}/ui/connect/?session_token={TOKEN}")
+    expect(heading(page)).to_have_text("JavaScript is off")
+    expect(page.get_by_role("dialog", name="JavaScript is off")).to_be_visible()
+    box = page.locator("noscript p").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    context.close()
+
+
+def test_a_field_whose_name_runs_from_right_to_left_reads_from_there(page, stub, monkeypatch):
+    field = {"type": "string", "title": "\u05de\u05e4\u05ea\u05d7", "optional": True}
+    named = {**PROVIDERS["stripe"], "credentials": {}, "connection_config": {"x": field}}
+    monkeypatch.setitem(PROVIDERS, "stripe", named)
+    stub.offered = ["stripe"]
+    link(page, stub)
+    expect(page.locator("label").last).to_have_css("unicode-bidi", "plaintext")

@@ -159,3 +159,13 @@ def test_a_key_loses_the_white_space_that_was_pasted_around_it(page, stub):
     page.get_by_label("Secret key", exact=True).fill(" sk_live_1\u200b")
     page.get_by_role("button", name="Connect").click()
     assert stub.called("/api-auth/api-key/stripe-prod", 1)[0].body == {"apiKey": "sk_live_1"}
+
+
+def test_what_was_announced_is_over_with_the_screen_that_it_was_of(page, stub):
+    stub.offered = ["stripe"]
+    stub.refuse = ("connection_test_failed", "invalid", 400)
+    link(page, stub)
+    page.get_by_label("Secret key", exact=True).fill("sk_wrong")
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.locator("#live")).to_be_empty()

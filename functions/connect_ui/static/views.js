@@ -63,6 +63,8 @@ function draw(parts, focus) {
   const card = document.getElementById('card');
   card.replaceChildren(...parts.filter(Boolean));
   card.scrollTop = 0;
+  // What was said of the screen before is over.
+  announce('');
   const target = focus || card.querySelector('[data-focus]') || card.querySelector('h1');
   if (target) target.focus({ preventScroll: true });
   const heading = card.querySelector('h1');

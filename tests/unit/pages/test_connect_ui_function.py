@@ -119,7 +119,7 @@ def test_it_fits_into_what_a_first_visit_may_cost(app):
 
 def test_a_browser_may_keep_it_for_an_hour_whatever_the_query_holds(app):
     headers = ask(app, "/ui/connect/").headers
-    assert headers["cache-control"] == "private, max-age=3600"
+    assert headers["cache-control"] == "private, no-transform, max-age=3600"
     assert headers["no-vary-search"] == "params"
 
 
