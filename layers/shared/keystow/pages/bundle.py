@@ -21,15 +21,10 @@ from keystow.value import Value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_IMPORT: Final = re.compile(r"^import \{([^}]*)\} from '\./([a-z]+\.js)';\n", re.MULTILINE)
-_EXPORT: Final = re.compile(r"^export (?=(?:async )?(?:function|class|const|let) )", re.MULTILINE)
-_NAMED: Final = re.compile(
-    r"^(?P<out>export )?(?:async )?(?:function|class|const|let) (?P<name>[\w$]+)", re.MULTILINE
-)
-_UNNAMED: Final = re.compile(
-    r"^(?:export )?(?:(?:const|let) [^\w$]|var |import\b|export\b)", re.MULTILINE
-)
-_NOT_JOINED: Final = re.compile(r"\bimport\s*[(.]")
+_IMPORT: Final = re.compile(r"import \{([^}]*)\} from '\./([a-z]+\.js)';")
+_NAMED: Final = re.compile(r"(export )?(?:async )?(?:function|class|const|let) ([\w$]+)")
+_NOT_JOINED: Final = re.compile(r"(?:export|import|var)\b|(?:const|let) [^\w$]")
+_ELSEWHERE: Final = ("import(", "import.", "import (")
 # What would end a script or style, or begin another state of the parser (HTML 13.2.5).
 _MARKUP: Final = re.compile(r"</?(?:script|style)|<!--|\r|\x00", re.IGNORECASE)
 # zlib's name for its largest window in gzip's format. No time stands in it, so the same page is the
@@ -95,6 +90,51 @@ def document(template: str, *, first: str, style: str, modules: Mapping[str, str
     )
 
 
+class _Module:
+    """One module as it goes into the script: what it imports, declares and exports, and the rest.
+
+    Raises:
+        JoinError: an import or export of another kind than :func:`joined` takes.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        self.imports: list[tuple[str, set[str]]] = []
+        self.names: set[str] = set()
+        self.exports: set[str] = set()
+        self.lines: list[str] = []
+        begun = ""
+        for top, line in _lines(name, text):
+            if begun or (top and line.startswith("import ")):
+                begun += f"{line} " if ";" not in line else line
+                if ";" in line:
+                    self._import(name, begun)
+                    begun = ""
+            elif top:
+                self._declare(name, line)
+            else:
+                self.lines.append(line)
+        if begun or any(each in line for line in self.lines for each in _ELSEWHERE):
+            raise JoinError(f"{name}: cannot join an import within the code")
+
+    def _import(self, name: str, line: str) -> None:
+        found = _IMPORT.fullmatch(line)
+        if not found:
+            raise JoinError(f"{name}: cannot join {line}")
+        wanted = {part.strip() for part in found[1].split(",")} - {""}
+        self.imports.append((found[2], wanted))
+
+    def _declare(self, name: str, line: str) -> None:
+        found = _NAMED.match(line)
+        if found:
+            self.names.add(found[2])
+            if found[1]:
+                self.exports.add(found[2])
+                line = line[len(found[1]) :]
+        elif _NOT_JOINED.match(line):
+            raise JoinError(f"{name}: cannot join {line}")
+        self.lines.append(line)
+
+
 def joined(modules: Mapping[str, str]) -> str:
     """Return ES modules as one script of module kind.
 
@@ -107,30 +147,21 @@ def joined(modules: Mapping[str, str]) -> str:
         JoinError: a name that two of them give, an import or export of another kind, an import of
             what is not exported, a module that nothing imports.
     """
-    exported = {
-        name: {each["name"] for each in _NAMED.finditer(text) if each["out"]}
-        for name, text in modules.items()
-    }
-    order = list(_order(modules, "main.js", []))
+    parsed = {name: _Module(name, text) for name, text in modules.items()}
+    order = list(_order(parsed, "main.js", set()))
     if unused := set(modules) - set(order):
         raise JoinError(f"nothing imports {', '.join(sorted(unused))}")
     owners: dict[str, str] = {}
-    parts = []
     for name in order:
-        text = modules[name]
-        for each in _IMPORT.finditer(text):
-            wanted = {part.strip() for part in each[1].split(",") if part.strip()}
-            if missing := wanted - exported[each[2]]:
-                raise JoinError(f"{name}: {each[2]} has no {', '.join(sorted(missing))}")
-        for each in _NAMED.finditer(text):
-            owner = owners.setdefault(each["name"], name)
+        module = parsed[name]
+        for other, wanted in module.imports:
+            if missing := wanted - parsed[other].exports:
+                raise JoinError(f"{name}: {other} has no {', '.join(sorted(missing))}")
+        for each in sorted(module.names):
+            owner = owners.setdefault(each, name)
             if owner != name:
-                raise JoinError(f"{owner} and {name} both have {each['name']}")
-        rest = _EXPORT.sub("", _IMPORT.sub("", text))
-        if odd := _UNNAMED.search(rest) or _NOT_JOINED.search(rest):
-            raise JoinError(f"{name}: cannot join {odd[0]!r}")
-        parts.append(bare(name, rest))
-    return "\n".join(parts)
+                raise JoinError(f"{owner} and {name} both have {each}")
+    return "\n".join(line for name in order for line in parsed[name].lines)
 
 
 def names(modules: Mapping[str, str]) -> frozenset[str]:
@@ -139,16 +170,16 @@ def names(modules: Mapping[str, str]) -> frozenset[str]:
     None of them may be one of the browser's own: another module that means the browser's would
     silently get this one.
     """
-    return frozenset(each["name"] for text in modules.values() for each in _NAMED.finditer(text))
+    return frozenset().union(*(_Module(name, text).names for name, text in modules.items()))
 
 
-def _order(modules: Mapping[str, str], name: str, seen: list[str]) -> Iterator[str]:
+def _order(modules: Mapping[str, _Module], name: str, seen: set[str]) -> Iterator[str]:
     if name not in modules:
         raise JoinError(f"there is no {name}")
-    seen.append(name)
-    for each in _IMPORT.finditer(modules[name]):
-        if each[2] not in seen:
-            yield from _order(modules, each[2], seen)
+    seen.add(name)
+    for other, _wanted in modules[name].imports:
+        if other not in seen:
+            yield from _order(modules, other, seen)
     yield name
 
 
@@ -159,9 +190,14 @@ def bare(name: str, text: str) -> str:
         JoinError: a text that goes on over the end of a line, in which a line might look like one
             of these and be none.
     """
-    kept = []
+    return "\n".join(line for _top, line in _lines(name, text))
+
+
+def _lines(name: str, text: str) -> Iterator[tuple[bool, str]]:
+    """Yield what is kept of a text, each line with whether it begins without indentation."""
     inside = False
-    for line in map(str.strip, text.split("\n")):
+    for whole in text.split("\n"):
+        line = whole.strip()
         if inside:
             inside = not line.endswith("*/")
         elif line.startswith("/*"):
@@ -173,8 +209,7 @@ def bare(name: str, text: str) -> str:
         elif line.count("`") % 2 or line.endswith("\\"):
             raise JoinError(f"{name}: a text goes on over the end of a line: {line}")
         elif line:
-            kept.append(line)
-    return "\n".join(kept)
+            yield whole[0] == line[0], line
 
 
 def bare_markup(text: str) -> str:
