@@ -36,6 +36,8 @@ from botocore.exceptions import ProfileNotFound
 
 PROJECT = Path(__file__).resolve().parent.parent
 SAM = PROJECT / ".venv-sam/bin/sam"
+# CloudFormation takes 128; API Gateway does, too, and the WebSocket API has "-browser" behind it.
+STACK = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,119}")
 # Groups of parameters that nobody needs for a first deployment.
 NOT_ASKED = {"Network and roles", "Changes of what cannot be undone", "Existing tables"}
 # Key="Value", or Key=Value, as somebody may have written it by hand.
@@ -201,6 +203,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tags", default="")
     parser.add_argument("--sam", default="")
     chosen = parser.parse_args(arguments)
+    if not STACK.fullmatch(chosen.stack):
+        raise SystemExit(
+            f"{chosen.stack}: a stack's name has letters, digits and hyphens, 120 at most, and\n"
+            "begins with a letter"
+        )
     config = config_of(chosen.stack)
     # The runtime is that of the build, always: the layer holds code compiled for it.
     given = [*chosen.parameters.split(), f"Runtime={chosen.runtime}"]

@@ -337,6 +337,22 @@ def test_the_api_is_throttled() -> None:
     assert set(limits) == {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
 
 
+@pytest.mark.parametrize("name", ["ThrottleRate", "ThrottleBurst"])
+def test_no_throttle_lets_nobody_through(name: str) -> None:
+    assert TEMPLATE["Parameters"][name]["MinValue"] == 1
+
+
+def test_the_longest_name_of_a_stack_leaves_room_for_what_is_named_after_it() -> None:
+    named = {
+        text["Fn::Sub"].replace("${AWS::StackName}", "x" * 120)
+        for each in RESOURCES.values()
+        if isinstance(text := each.get("Properties", {}).get("Name"), dict) and "Fn::Sub" in text
+    }
+    assert "x" * 120 + "-browser" in named
+    # API Gateway takes 128 characters; a parameter of SSM's more than any of these has.
+    assert all(len(name) <= 128 for name in named if not name.startswith("/"))
+
+
 def test_the_api_answers_cors_and_keys_in_the_functions_alone() -> None:
     properties = RESOURCES["HttpApi"]["Properties"]
     assert "CorsConfiguration" not in properties

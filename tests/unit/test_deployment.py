@@ -401,6 +401,14 @@ def test_nobody_is_asked_for_existing_tables(deploy, sam, typed):
     assert not any("TableName" in question for question in typed.questions)
 
 
+@pytest.mark.parametrize("name", ["two words", "../elsewhere", "1st", "", "x" * 121])
+def test_a_name_that_no_stack_can_have_is_refused_before_anything_is_kept(deploy, sam, name):
+    with pytest.raises(SystemExit, match="begins with a letter"):
+        deploy.main([name, "python3.13"])
+    assert sam.calls == []
+    assert list(deploy.PROJECT.iterdir()) == []
+
+
 NETWORK = {"SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}
 
 
