@@ -98,10 +98,12 @@ class Caller:
             os.close(typed)
             os.close(terminal)
 
-    def deploy(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    def deploy(
+        self, *arguments: str, answer: str = "", stack: str = "keystow"
+    ) -> subprocess.CompletedProcess[str]:
         """As `make deploy` does after `make build`."""
         built = "--sam=--template-file template.yaml"
-        return self.call("deploy.py", "keystow", "python3.13", *arguments, built, answer=answer)
+        return self.call("deploy.py", stack, "python3.13", *arguments, built, answer=answer)
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +139,10 @@ def client(aws: str, service: str) -> Any:
     return boto3.Session("test", "test", region_name=REGION).client(service, endpoint_url=aws)
 
 
-def physical(aws: str, logical: str) -> str:
-    """The name of a resource of the stack."""
+def physical(aws: str, logical: str, stack: str = "keystow") -> str:
+    """The name of a resource of a stack."""
     detail = client(aws, "cloudformation").describe_stack_resource(
-        StackName="keystow", LogicalResourceId=logical
+        StackName=stack, LogicalResourceId=logical
     )["StackResourceDetail"]
     return str(detail["PhysicalResourceId"])
 
@@ -151,9 +153,9 @@ def outputs(aws: str) -> dict[str, str]:
     return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
 
 
-def _tell_where_the_emulator_is(aws: str, logical: str) -> None:
+def _tell_where_the_emulator_is(aws: str, logical: str, stack: str = "keystow") -> None:
     """On AWS a function finds its services by itself."""
-    functions, name = client(aws, "lambda"), physical(aws, logical)
+    functions, name = client(aws, "lambda"), physical(aws, logical, stack)
     known = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     variables = {**known, "AWS_ENDPOINT_URL": aws}
     functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
@@ -162,8 +164,8 @@ def _tell_where_the_emulator_is(aws: str, logical: str) -> None:
 class Api:
     """The deployed functions, as API Gateway calls them (the emulator cannot import its routes)."""
 
-    def __init__(self, aws: str, key: str) -> None:
-        self._aws, self._key = aws, key
+    def __init__(self, aws: str, key: str, stack: str = "keystow") -> None:
+        self._aws, self._key, self._stack = aws, key, stack
         self._router = Router(templates.routes(TEMPLATE))
 
     def __call__(self, method: str, path: str, query: str = "", body: Any = None) -> Any:
@@ -172,12 +174,13 @@ class Api:
         content = b"" if body is None else json.dumps(body).encode()
         match = self._router.match(method, path)
         assert match is not None
-        _tell_where_the_emulator_is(self._aws, match.function)
+        _tell_where_the_emulator_is(self._aws, match.function, self._stack)
         sent = event(
             Arrival(method, path, query, headers, content, "127.0.0.1"), match, "r", time.time()
         )
         answer = client(self._aws, "lambda").invoke(
-            FunctionName=physical(self._aws, match.function), Payload=json.dumps(sent).encode()
+            FunctionName=physical(self._aws, match.function, self._stack),
+            Payload=json.dumps(sent).encode(),
         )
         result = json.load(answer["Payload"])
         return result["statusCode"], json.loads(result.get("body") or "null")
@@ -282,6 +285,27 @@ def test_a_deployed_stack_is_protected_from_deletion(aws: str) -> None:
         assert found["DeletionProtectionEnabled"] is True
 
 
+KEY = {"type": "API_KEY", "apiKey": "k-of-then"}
+
+
+def store(api: Api, connection_id: str) -> None:
+    """Store a connection to a provider that is asked nothing: no test calls anybody."""
+    provider = {
+        "display_name": "Own",
+        "categories": ["other"],
+        "docs": "https://example.com",
+        "auth_mode": "API_KEY",
+        "proxy": {"base_url": "https://example.com"},
+    }
+    assert api("PUT", "/providers/own", body=provider)[0] in {200, 201}
+    if api("GET", "/integrations/base")[0] != 200:
+        made, why = api("POST", "/integrations", body={"provider": "own", "unique_key": "base"})
+        assert made == 200, why
+    body = {"connection_id": connection_id, "provider_config_key": "base", "credentials": KEY}
+    stored, why = api("POST", "/connections", body=body)
+    assert stored == 201, why
+
+
 def restored(
     caller: Caller, aws: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
@@ -319,27 +343,10 @@ def test_a_connection_that_was_lost_is_read_from_the_restored_tables(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     api = Api(aws, json.loads(first_keys.stdout)["secret_key"])
-    # A provider that is asked nothing: no test calls anybody.
-    provider = {
-        "display_name": "Own",
-        "categories": ["other"],
-        "docs": "https://example.com",
-        "auth_mode": "API_KEY",
-        "proxy": {"base_url": "https://example.com"},
-    }
-    assert api("PUT", "/providers/own", body=provider)[0] in {200, 201}
-    made, why = api("POST", "/integrations", body={"provider": "own", "unique_key": "base"})
-    assert made == 200, why
-    key = {"type": "API_KEY", "apiKey": "k-of-then"}
-    stored, why = api(
-        "POST",
-        "/connections",
-        body={"connection_id": "c1", "provider_config_key": "base", "credentials": key},
-    )
-    assert stored == 201, why
+    store(api, "c1")
     where = ("GET", "/connections/c1", "provider_config_key=base")
     before = api(*where)
-    assert before[1]["credentials"] == key
+    assert before[1]["credentials"] == KEY
     own = {name: table for name, table in outputs(aws).items() if name.endswith("TableName")}
 
     named = restored(caller, aws, monkeypatch, capsys)
@@ -359,6 +366,31 @@ def test_a_connection_that_was_lost_is_read_from_the_restored_tables(
     assert returned.returncode == 0, returned.stdout + returned.stderr
     assert outputs(aws).items() >= own.items()
     assert api(*where)[0] == 404
+
+
+def test_a_new_stack_takes_over_the_tables_and_the_key_of_one_before_it(
+    first_keys: subprocess.CompletedProcess[str], caller: Caller, aws: str
+) -> None:
+    secret_key = json.loads(first_keys.stdout)["secret_key"]
+    store(Api(aws, secret_key), "c2")
+    left = outputs(aws)
+    tables = {name: table for name, table in left.items() if name.endswith("TableName")}
+    assert len(tables) == 6
+    named = [f"{name}={table}" for name, table in tables.items()]
+
+    without = caller.deploy(f"--parameters={' '.join(named)}", stack="other")
+    assert without.returncode == 1
+    assert f"wrapped by {left['VaultKeyArn']}" in without.stderr
+
+    key = f"KmsKeyArn={left['VaultKeyArn']}"
+    made = caller.deploy(f"--parameters={' '.join([key, *named])}", stack="other")
+    assert made.returncode == 0, made.stdout + made.stderr
+    answer = Api(aws, secret_key, "other")("GET", "/connections/c2", "provider_config_key=base")
+    assert answer[0] == 200, answer
+    assert answer[1]["credentials"] == KEY
+    _tell_where_the_emulator_is(aws, "BootstrapKeysFunction", "other")
+    again = caller.call("bootstrap.py", "other")
+    assert json.loads(again.stdout)["already_done"] is True
 
 
 @pytest.mark.usefixtures("deployed")

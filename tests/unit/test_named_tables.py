@@ -162,6 +162,19 @@ def test_a_table_that_the_functions_or_an_operator_could_not_work_with_is_refuse
     assert f"ConnectionsTableName=old-ConnectionsTable: {said}" in refused(named, account, NAMES)
 
 
+def test_a_table_whose_index_is_still_being_built_is_refused(named, account, monkeypatch):
+    really = account.dynamodb.describe_table
+
+    def described(**asked: Any) -> Any:
+        answer = really(**asked)
+        for index in answer["Table"].get("GlobalSecondaryIndexes", ()):
+            index["IndexStatus"] = "CREATING" if index["IndexName"] == "by_due" else "ACTIVE"
+        return answer
+
+    monkeypatch.setattr(account.dynamodb, "describe_table", described)
+    assert "its index by_due is not built yet" in refused(named, account, NAMES)
+
+
 def test_api_keys_that_would_end_by_themselves_are_refused(named, account):
     anew(account, "KeysTable", TimeToLiveSpecification={"AttributeName": "ttl", "Enabled": True})
     assert "KeysTableName=old-KeysTable: its rows end by ttl" in refused(named, account, NAMES)
