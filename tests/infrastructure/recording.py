@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import botocore.session
+from botocore.client import BaseClient
 from moto import mock_aws
 
 import keystow.aws
@@ -214,9 +216,23 @@ class Deployed:
 
 
 @contextmanager
+def one_call_at_a_time() -> Iterator[None]:
+    """Let calls of threads in one after another: moto is not made for them, AWS is."""
+    turn, call = threading.Lock(), BaseClient._make_api_call
+
+    def in_turn(client: BaseClient, operation: str, parameters: Any) -> Any:
+        with turn:
+            return call(client, operation, parameters)
+
+    with patch.object(BaseClient, "_make_api_call", in_turn):
+        yield
+
+
+@contextmanager
 def deployed() -> Iterator[Deployed]:
     """Yield the API on moto's tables, key and queues."""
-    with mock_aws(), patch.multiple(keystow.aws, _session=None, _clients={}):
+    alone = patch.multiple(keystow.aws, _session=None, _clients={})
+    with mock_aws(), one_call_at_a_time(), alone:
         session = botocore.session.get_session()
         session.set_credentials("test", "test")
         session.set_config_variable("region", REGION)
