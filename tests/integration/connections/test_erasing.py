@@ -14,6 +14,7 @@ from keystow.events import delivery, traces
 from keystow.refresh import sweep, worker
 from keystow.store import Put, StoreUnavailable, tables
 from tests.app import invoke
+from tests.authorization_server import DEFINITION
 from tests.integration.environments.erasing import Erasing
 from tests.support import run_in_parallel
 
@@ -140,6 +141,35 @@ def test_a_connection_that_waited_leaves_nothing_of_its_end_user_however_it_ende
         assert worker.handle(world.ctx, bodies, expire=pending.expire) == []
 
     assert world.told_of_ada() == []
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_what_is_sent_late_of_a_connection_that_waited_still_says_that_it_waited(
+    confirmed: bool,
+) -> None:
+    """Else it would read like a creation, of a connection that never was."""
+    world = World()
+    learns = {"token_response_metadata": ["team"], "account": ["team"]}
+    assert world.app.put("/providers/rotating", {**DEFINITION, **learns}).status == 200
+    world.provider.extra = {"team": "Ada's team"}
+    connection_id = world.connected("waiting")
+
+    def body() -> dict[str, Any]:
+        events = [json.loads(row["body"]) for row in world.rows(tables.EVENTS) if "body" in row]
+        (found,) = (each for each in events if "pending" in each)
+        return dict(found)
+
+    before = body()
+    assert before["pending"]["account"] == "Ada's team"
+    if confirmed:
+        path = f"/connections/{connection_id}/confirm?provider_config_key=rot"
+        assert world.app.post(path).status == 200
+    assert world.app.delete(world.path(connection_id, "waiting")).status == 200
+
+    after = body()
+    assert set(before) - set(after) == {"endUser", "tags"}
+    assert set(before["pending"]) - set(after["pending"]) == {"account"}
+    assert "Ada" not in json.dumps(world.rows(tables.EVENTS), default=str)
 
 
 def test_what_reconnects_and_failed_refreshes_have_told_is_erased_too() -> None:

@@ -5,7 +5,8 @@
          └── trace#… beside it in its partition: which event, which operation
 
 Events and operations are kept for weeks, and nothing else leads from a connection to them. What was
-erased is not sent any more either: a delivery that still waits goes out without end user and tags.
+erased is not sent any more either: a delivery that still waits goes out without end user, tags and
+account.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 # Longer than an event lives, also one that is replayed several times.
 KEPT_SECONDS: Final = 180 * 86_400
 # Of the body of a webhook: what is about a person.
-PERSONAL: Final = ("endUser", "tags", "pending")
+PERSONAL: Final = ("endUser", "tags")
+_ACCOUNT: Final = "account"  # in ``pending``
 _PENDING: Final = "pending#"
 
 
@@ -83,6 +85,10 @@ def _erase_event(ctx: Context, event_id: str) -> None:
         return
     body = json.loads(item["body"])
     left = {name: value for name, value in body.items() if name not in PERSONAL}
+    if "pending" in left:  # without it the event would tell of a connection that never was
+        left["pending"] = {
+            name: value for name, value in left["pending"].items() if name != _ACCOUNT
+        }
     if left != body:
         with suppress(ConditionFailed):  # it has expired
             ctx.store.update(Update(key, set={"body": stringify(left)}, condition=THERE))
