@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from keystow.clock import iso
 from keystow.store import Key, Update, tables
 from tests.app import App, Result
 from tests.integration.connections.world import World
+from tests.support import run_in_parallel
 
 FULL: dict[str, Any] = {
     "end_user": {
@@ -328,6 +330,29 @@ def status_of(world: World, token: str) -> dict[str, Any]:
     found = world.app.get("/connect/session/status", key=token)
     data: dict[str, Any] = found.json()["data"]
     return data
+
+
+def test_a_browser_cannot_fill_the_log_of_its_session(world: World) -> None:
+    """What happened after that could not be read any more, and each event costs."""
+    token = create(world, tags={"a": "b"})
+    event = {"token": token, "event": "open", "timestamp": "2026-01-01T00:00:05.000Z"}
+
+    def tell(_number: int) -> int:
+        return int(world.app.post("/connect/telemetry", event, key=None).status)
+
+    many = {**event, "earlier": [{"event": "open", "timestamp": event["timestamp"]}] * 20}
+    assert [world.app.post("/connect/telemetry", many, key=None).status for _ in range(9)] == (
+        [204] * 9
+    )
+    assert Counter(run_in_parallel(30, tell)) == {204: 11, 429: 19}
+    assert world.app.post("/connect/telemetry", many, key=None).status == 429
+    refused = world.app.post("/connect/telemetry", event, key=None)
+    assert refused.code == "too_many_request"
+    assert refused.json()["error"]["payload"]["quota"] == "telemetry_per_session"
+    assert refused.headers["retry-after"] == "1800"
+    assert str(world.ctx.store.everything()["activity"]).count("[UI] open") == 200
+    other = {**event, "token": create(world, tags={"a": "b"})}
+    assert world.app.post("/connect/telemetry", other, key=None).status == 204
 
 
 def test_what_a_browser_tells_of_itself_is_noted_in_plain_text(world: World) -> None:

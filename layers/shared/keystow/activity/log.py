@@ -19,9 +19,13 @@ from keystow import ids
 from keystow.activity.masking import clean_details, clean_text
 from keystow.log import logger
 from keystow.store import (
+    All,
+    Any_,
+    AtMost,
     ConditionFailed,
     Exists,
     ItemTooLarge,
+    Missing,
     Put,
     StoreUnavailable,
     TransactionConflict,
@@ -29,6 +33,7 @@ from keystow.store import (
     gates,
     tables,
 )
+from keystow.store.operations import THERE
 from keystow.store.store import pages
 
 if TYPE_CHECKING:
@@ -44,6 +49,7 @@ State = Literal["success", "failed", "running", "timeout"]
 HEADER: Final = "operation"
 LIFE_SECONDS: Final = 30 * 86_400
 MOST_READ: Final = 1_000
+MOST_OF_BROWSER: Final = 200
 _MOST_MESSAGES: Final = 50
 
 # Contract 13, and our own of an environment; a test refuses others.
@@ -116,13 +122,32 @@ def begin(
 
 def note(ctx: Context, environment: str, operation: str, *messages: Message) -> None:
     """Add messages to an operation: one write."""
-    if not messages:
-        return
-    now = ctx.clock.now()
-    moment = f"{int(now * 1000):016d}#{ctx.random.bytes(6).hex()}"
-    key = tables.activity(environment, operation, moment)
-    item = {"messages": _written(messages, now), "ttl": int(now) + LIFE_SECONDS}
-    _write(ctx, environment, operation, Put(key, item))
+    if messages:
+        _write(ctx, environment, operation, _note(ctx, environment, operation, *messages))
+
+
+def note_of_browser(
+    ctx: Context, environment: str, operation: str, messages: Sequence[Message]
+) -> bool:
+    """Add what a browser tells of itself; return whether there was room for it.
+
+    Only :data:`MOST_OF_BROWSER` messages are taken: else it could cost without end, and fill an
+    operation until nobody reads what happened after that.
+    """
+    counter, number = "of_browser", len(messages)
+    room = Any_((Missing(counter), AtMost(counter, MOST_OF_BROWSER - number)))
+    header = tables.activity(environment, operation, HEADER)
+    counted = Update(header, add={counter: number}, condition=All((THERE, room)))
+    added = _note(ctx, environment, operation, *messages)
+    try:
+        gates.transact(ctx.store, [counted, added], environment=environment, spread=operation)
+    except ConditionFailed as failure:
+        return not any(failure.found)  # without a header, its beginning was not written
+    except gates.EnvironmentClosed:
+        return True  # nobody may ask what happened in it any more
+    except (ItemTooLarge, StoreUnavailable, TransactionConflict) as error:
+        _warn(operation, error)
+    return True
 
 
 def finish(
@@ -210,6 +235,13 @@ def _header(ctx: Context, environment: str, operation: str, changes: Item) -> No
     _write(ctx, environment, operation, Update(key, set={**always, **changes}))
 
 
+def _note(ctx: Context, environment: str, operation: str, *messages: Message) -> Put:
+    now = ctx.clock.now()
+    moment = f"{int(now * 1000):016d}#{ctx.random.bytes(6).hex()}"
+    key = tables.activity(environment, operation, moment)
+    return Put(key, {"messages": _written(messages, now), "ttl": int(now) + LIFE_SECONDS})
+
+
 def _known(identity: Identity) -> dict[str, str]:
     return {name: clean_text(str(value)) for name, value in identity.items() if value is not None}
 
@@ -235,7 +267,9 @@ def _write(ctx: Context, environment: str, operation: str, write: Operation) -> 
     except gates.EnvironmentClosed:
         return  # nobody may ask what happened in it any more
     except (ConditionFailed, ItemTooLarge, StoreUnavailable, TransactionConflict) as error:
-        logger.warning(
-            "activity was not written",
-            extra={"operation": operation, "cause": type(error).__name__},
-        )
+        _warn(operation, error)
+
+
+def _warn(operation: str, error: Exception) -> None:
+    cause = type(error).__name__
+    logger.warning("activity was not written", extra={"operation": operation, "cause": cause})

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from keystow.store import Key
 
 Kind = Literal["attempts", "connections", "verifications"]
+Told = Literal["attempts", "connections", "verifications", "telemetry"]
 
 WINDOW_SECONDS: Final[dict[Kind, int]] = {
     "attempts": 600,
@@ -54,10 +55,11 @@ WINDOW_SECONDS: Final[dict[Kind, int]] = {
 SLOW_SECONDS: Final = 5.0
 _KEPT_SECONDS: Final = 3_600
 _TRIES: Final = 5
-_TOLD: Final[dict[Kind, str]] = {
+_TOLD: Final[dict[Told, str]] = {
     "attempts": "attempts to connect",
     "connections": "new connections",
     "verifications": "slow verifications",
+    "telemetry": "events",
 }
 
 
@@ -190,7 +192,7 @@ def _one(ctx: Context, key: Key, kind: Kind, limit: int, whose: str) -> _Taken:
             found = failed.found[0]
         if found is not None and found["until"] > now:
             if found["count"] >= limit:
-                raise _too_many(kind, limit, whose, now, found["until"])
+                raise too_many(kind, limit, whose, now, found["until"])
             continue  # there is room again: somebody gave one back in this moment
         until = now + WINDOW_SECONDS[kind] * 1000
         first = {"count": 1, "until": until, "ttl": until // 1000 + _KEPT_SECONDS}
@@ -204,7 +206,16 @@ def _one(ctx: Context, key: Key, kind: Kind, limit: int, whose: str) -> _Taken:
     )
 
 
-def _too_many(kind: Kind, limit: int, whose: str, now: int, until: int) -> ApiError:
+def too_many(kind: Told, limit: int, whose: str, now: int, until: int) -> ApiError:
+    """Return 429 ``too_many_request``.
+
+    Args:
+        kind: of what.
+        limit: how much there is.
+        whose: ``session`` or ``end user``.
+        now: in milliseconds.
+        until: in milliseconds, when there is more.
+    """
     seconds = max(1, math.ceil((until - now) / 1000))
     return ApiError(
         "too_many_request",

@@ -17,6 +17,7 @@ from keystow.records.connection import Connection
 from keystow.records.environment import DEFAULT_CONNECT_UI
 from keystow.records.session import ConnectSession
 from keystow.registry import integrations, providers
+from keystow.sessions import quotas
 from keystow.sessions.tokens import LIFE_SECONDS, item_of, new_token
 from keystow.store import Put, gates, tables
 
@@ -302,14 +303,16 @@ def note_telemetry(ctx: Context, session: ConnectSession, events: Sequence[Telem
 
     A browser's clock may be wrong, so the last event counts as of now, and the others as of so long
     before it as the browser says.
+
+    Raises:
+        ApiError: 429 ``too_many_request`` when that is more than is taken of one session.
     """
     last = events[-1].moment() or 0
-    activity.note(
-        ctx,
-        session.environment,
-        session.operation_id,
-        *(_noted(each, last - (each.moment() or 0)) for each in events),
-    )
+    messages = [_noted(each, last - (each.moment() or 0)) for each in events]
+    taken = activity.note_of_browser(ctx, session.environment, session.operation_id, messages)
+    if not taken:
+        limit, now = activity.MOST_OF_BROWSER, int(ctx.clock.now() * 1000)
+        raise quotas.too_many("telemetry", limit, "session", now, session.expires_at)
 
 
 def _noted(told: TelemetryEvent, ago: float) -> activity.Message:
