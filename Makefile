@@ -8,6 +8,8 @@ RUNTIME ?= $(or $(shell sed -nE 's/.*Runtime=[\\"]*(python3\.[0-9]+).*/\1/p' sam
 WORKERS ?= 2
 PY := .venv/bin/python
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .venv-sam/bin/sam
+# SAM's cache knows the code's folders only, not what builds them nor for which Python.
+BUILT_BY = $(RUNTIME)-$(shell cat scripts/Makefile scripts/artefact.py | cksum | cut -d " " -f 1)
 # Who has the development environment has all that `make run` needs.
 RUN_ENVIRONMENT := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.local)
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadgroup
@@ -43,11 +45,11 @@ validate: .venv-sam/.ok ## check template.yaml (sam validate, cfn-lint)
 	@$(SAM) validate --lint
 	@.venv-sam/bin/cfn-lint template.yaml scripts/front-door.yaml && echo "cfn-lint: no findings"
 
-build: .venv-sam/.ok ## build for AWS (RUNTIME=python3.12 takes another version)
-	@python=$$(scripts/find-python $(RUNTIME:python%=%)) && \
-	 PATH="$$(dirname "$$python"):$$PATH" && export PATH && \
-	 sed -E 's/(BuildMethod|Default): python3\.[0-9]+/\1: $(RUNTIME)/' template.yaml > .template-build.yaml && \
-	 $(SAM) build --template .template-build.yaml --cached; \
+build: .venv-sam/.ok ## build for AWS, with bytecode (RUNTIME=python3.12 takes another version)
+	@python=$$(scripts/find-python $(RUNTIME:python%=%)) && export RUNTIME=$(RUNTIME) && \
+	 sed -E 's/Default: python3\.[0-9]+/Default: $(RUNTIME)/' template.yaml > .template-build.yaml && \
+	 $(SAM) build --template .template-build.yaml --cached --cache-dir ".aws-sam/cache-$(BUILT_BY)" && \
+	 "$$python" scripts/artefact.py check .aws-sam/build; \
 	 status=$$?; rm -f .template-build.yaml; exit $$status
 
 deploy: build ## deploy into your AWS account (STACK, PARAMETERS, TAGS; asks the first time: docs/aws.md)

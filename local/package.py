@@ -1,4 +1,4 @@
-"""Builds the archives of the functions and of the layer, for the interpreter that runs here.
+"""Packs the functions and the layer as the build for AWS makes them, for the Python that runs here.
 
 The emulator runs handlers with its own interpreter, which has every package of the layer already
 (``requirements/local.in`` contains them), so the layer's archive holds the domain's code only.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tempfile
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from scripts import artefact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content is the same archive, so an update changes nothing
-_LEFT_OUT = {"__pycache__", "node_modules", ".DS_Store"}
 
 
 @dataclass(frozen=True)
@@ -29,20 +31,23 @@ class Archive:
 
 
 def function_archive(folder: Path) -> Archive:
-    """Return the archive of one function's folder."""
-    return _archive(f"functions/{folder.name}", _files(folder, ""))
+    """Return the archive of one function's folder, with bytecode."""
+    with tempfile.TemporaryDirectory() as built:
+        artefact.function(folder, Path(built))
+        return _archive(f"functions/{folder.name}", _files(Path(built)))
 
 
 def layer_archive(package: Path) -> Archive:
-    """Return the archive of the shared layer: the package under ``python/``."""
-    return _archive("layers/shared", _files(package, f"python/{package.name}/"))
+    """Return the archive of the shared layer: the package under ``python/``, with bytecode."""
+    with tempfile.TemporaryDirectory() as built:
+        artefact.domain(package, Path(built))
+        return _archive("layers/shared", _files(Path(built)))
 
 
-def _files(folder: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.is_file() and not _LEFT_OUT.intersection(relative.parts):
-            yield prefix + relative.as_posix(), path.read_bytes()
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
 
 
 def _archive(name: str, files: Iterator[tuple[str, bytes]]) -> Archive:

@@ -23,6 +23,16 @@ from local import template as templates
 RUNTIME_PINS: Final = ROOT / "requirements" / "cold.txt"
 LAYER_PINS: Final = LAYER / "requirements.txt"
 PLAIN: Final = "plain"
+# Run by the runtime's Python, as the build for AWS is.
+BUILD: Final = """
+import sys
+from pathlib import Path
+from scripts import artefact
+home, domain, *functions = map(Path, sys.argv[1:])
+artefact.domain(domain, home / "layer")
+for each in functions:
+    artefact.function(each, home / "functions" / each.name)
+"""
 
 
 @dataclass(frozen=True)
@@ -57,38 +67,37 @@ def prepare() -> Places:
     pins = hashlib.sha256(RUNTIME_PINS.read_bytes() + LAYER_PINS.read_bytes() + python.encode())
     home = CACHE / f"cold-{pins.hexdigest()[:16]}"
     runtime, layer = home / "runtime", home / "layer"
+    interpreter = str(runtime / "bin/python")
     if not (home / "installed").exists():
         print("  installing what Lambda's runtime and the layer bring, once ...", flush=True)
         for old in CACHE.glob("cold-*"):
             shutil.rmtree(old)
         _run(python, "-m", "venv", str(runtime))
-        pip = (str(runtime / "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps")
-        options = ("--disable-pip-version-check", "--require-hashes", "--no-compile", "-r")
-        _run(*pip, *options, str(RUNTIME_PINS))
-        _run(*pip, "--target", str(layer), *options, str(LAYER_PINS))
+        options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
+        pip = (interpreter, "-m", "pip", "install", *options)
+        _run(*pip, "-r", str(RUNTIME_PINS))
+        _run(*pip, "--no-compile", "--target", str(layer / "python"), "-r", str(LAYER_PINS))
         (home / "installed").touch()
-    for folder, source in ((layer / "keystow", LAYER / "keystow"), (home / "functions", None)):
-        shutil.rmtree(folder, ignore_errors=True)
-        if source:
-            shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(
-        ROOT / "functions", home / "functions", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copytree(Path(__file__).parent / PLAIN, home / "functions" / PLAIN)
-    certificate, key = _trusted(home, layer / "certifi")
-    interpreter = runtime / "bin/python"
-    compiling = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
-    _run(str(interpreter), *compiling, str(home))
-    version = _run(str(interpreter), "-c", "import platform; print(platform.python_version())")
+    for old in (layer / "python" / "keystow", home / "functions"):
+        shutil.rmtree(old, ignore_errors=True)
+    _run(interpreter, "-c", BUILD, str(home), str(LAYER / "keystow"), *map(str, _functions()))
+    certificate, key = _trusted(home, layer / "python" / "certifi")
+    version = _run(interpreter, "-c", "import platform; print(platform.python_version())")
     return Places(
-        interpreter,
+        Path(interpreter),
         version.strip(),
-        layer,
+        layer / "python",
         home / "functions",
         home / "trust",
         certificate,
         key,
     )
+
+
+def _functions() -> list[Path]:
+    """Return the functions' folders and the plain handler's."""
+    functions = [path.parent for path in (ROOT / "functions").glob("*/app.py")]
+    return [*functions, Path(__file__).parent / PLAIN]
 
 
 def memory_of(function: str) -> int:
@@ -114,7 +123,7 @@ def _interpreter(version: str) -> str:
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise OSError(done.stderr.strip()[-500:])
     return done.stdout

@@ -380,3 +380,17 @@ def test_every_reference_leads_somewhere() -> None:
 def test_outputs_tell_what_a_deployer_needs_next() -> None:
     wanted = {"ApiUrl", "WebSocketUrl", "ConnectUiUrl", "BootstrapFunctionName"}
     assert wanted <= set(TEMPLATE["Outputs"])
+
+
+def test_everything_with_code_is_built_with_bytecode_by_plain_sam_build() -> None:
+    built = {**of_type("AWS::Serverless::Function"), **of_type("AWS::Serverless::LayerVersion")}
+    assert len(built) == len(FUNCTIONS) + 1
+    for resource in built.values():
+        assert resource["Metadata"] == {"BuildMethod": "makefile", "ContextPath": "scripts"}
+
+
+def test_plain_sam_build_compiles_for_the_runtime_and_the_machine_of_the_template() -> None:
+    makefile = (ROOT / "scripts" / "Makefile").read_text(encoding="utf-8")
+    assert f"RUNTIME ?= {TEMPLATE['Parameters']['Runtime']['Default']}\n" in makefile
+    assert GLOBALS["Architectures"] == ["arm64"]
+    assert "MACHINE := aarch64\n" in makefile
