@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from keystow.clock import iso
-from keystow.context import Context
 from keystow.modes.base import Renewed
+from keystow.queues import group_of
 from keystow.records.connection import Sealed
 from keystow.refresh import commit, engine, journal, lease
 from keystow.secret import Secret
@@ -149,6 +149,8 @@ def test_a_commit_that_the_table_refuses_travels_on_the_queue(world: Refreshing)
     (message,) = world.ctx.queues.refresh
     assert "at-1" not in str(message)
     assert "rt-1" not in str(message)
+    group = group_of(world.environment, "rotating.example")
+    assert world.ctx.queues.groups[-1] == ("refresh", group), "it waits behind no other host's"
     for _round in range(10):
         assert world.work() == []
         ((again, _delay),) = world.ctx.queues.refresh
@@ -237,9 +239,10 @@ def test_a_claim_whose_answer_was_lost_is_recognized_as_ones_own(world: Refreshi
 
 def test_a_sealed_commit_survives_the_queue_unchanged(world: Refreshing) -> None:
     before = world.secret()
-    commit.send_to_queue(world.ctx, before, before)
+    renewed = replace(before, version=before.version + 1, fence=before.fence + 1)
+    commit.send_to_queue(world.ctx, before, renewed)
     ((body, _delay),) = world.ctx.queues.take_refreshes()
     again, after = commit.from_queue(json.loads(json.dumps(body))["commit"])
-    assert after == before
-    assert again == before
-    assert isinstance(world.ctx, Context)
+    assert after == renewed
+    assert again.version == before.version, "what must still be stored"
+    assert again.fence == before.fence

@@ -13,7 +13,7 @@ import pytest
 from keystow.records.connection import Sealed, StoredSecret
 from keystow.refresh import engine, journal
 from keystow.secret import Secret
-from keystow.store import Key, Put, StoreUnavailable, tables
+from keystow.store import Key, Put, StoreUnavailable, gates, tables
 from keystow.value import replace
 from keystow.vault import VaultUnavailable
 from tests.authorization_server import answer, unreachable
@@ -217,6 +217,30 @@ def test_nothing_is_parked_of_a_deleted_connection(world: Refreshing) -> None:
     secret = world.secret()
     assert world.app.delete("/connections/c1?provider_config_key=rot").status == 200
     park(world, "rt-parked", secret)
+    assert entries(world) == []
+
+
+@pytest.mark.parametrize("what", ["environment", "integration"])
+def test_nothing_is_parked_of_what_is_being_removed_and_nobody_is_disturbed(
+    world: Refreshing, what: str
+) -> None:
+    secret, now = world.secret(), int(world.ctx.clock.now() * 1000)
+    if what == "environment":
+        gates.shut_environment(world.ctx.store, secret.environment, now)
+    else:
+        gates.shut_integration(world.ctx.store, secret.environment, secret.integration, now)
+    park(world, "rt-parked", secret)
+    assert entries(world) == []
+
+
+def test_a_note_on_a_parked_token_that_was_erased_meanwhile_brings_nothing_back(
+    world: Refreshing,
+) -> None:
+    park(world, "rt-parked")
+    parked = journal.latest(world.ctx, world.secret())
+    assert parked is not None
+    world.ctx.store.delete(parked.place)
+    journal.mark_used(world.ctx, parked)
     assert entries(world) == []
 
 

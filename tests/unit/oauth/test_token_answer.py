@@ -183,6 +183,8 @@ def test_a_field_of_an_entry_means_the_same_in_every_grant(grant, entry) -> None
     [
         ({"expires_in_unit": "milliseconds"}, {"expires_in": 7_200_000}, 7_200),
         ({"expires_in_unit": "milliseconds"}, {"expires_in": "7200000"}, 7_200),
+        ({"expires_in_unit": "milliseconds"}, {}, 3_300),
+        ({"expires_in_unit": "milliseconds"}, {"expires_in": "soon"}, 3_300),
         ({"token_expires_in_ms": 900_000}, {"expires_in": 7_200}, 900),
         ({"default_expires_in": 600}, {}, 600),
         ({"default_expires_in": 600}, {"expires_in": 60}, 60),
@@ -203,6 +205,33 @@ def test_a_field_of_an_entry_means_the_same_in_every_grant(grant, entry) -> None
 def test_a_life_is_read_alike_in_every_grant(grant, entry, fields, life) -> None:
     found = token_set(entry, {"access_token": "a", **fields}, NOW, grant, 3_300)
     assert found is not None
+    assert found.expires_at == NOW + life
+
+
+SECOND = {"access_token": "b", "refresh_token": "r", "expires_in": 60}
+
+
+@pytest.mark.parametrize(
+    ("entry", "second", "life"),
+    [
+        ({"dual_tokens": True}, SECOND, 60),
+        ({"dual_tokens": True}, {**SECOND, "expires_in": None, "expires_at": NOW + 30}, 30),
+        ({"dual_tokens": True}, {**SECOND, "expires_in": 7_200}, 3_600),
+        ({"dual_tokens": True}, {**SECOND, "expires_in": "soon"}, 3_600),
+        ({"dual_tokens": True}, {**SECOND, "refresh_token": ""}, 3_600),
+        ({"dual_tokens": True}, {**SECOND, "access_token": "a"}, 3_600),
+        ({"dual_tokens": True}, "b", 3_600),
+        ({"dual_tokens": True, "alternate_access_token_response_path": None}, SECOND, 3_600),
+        ({"dual_tokens": False}, SECOND, 3_600),
+        ({}, SECOND, 3_600),
+    ],
+)
+def test_of_two_tokens_in_an_answer_the_one_that_ends_first_counts(entry, second, life) -> None:
+    entry = {"alternate_access_token_response_path": "user", **entry}
+    payload = {"access_token": "a", "expires_in": 3_600, "user": second}
+    found = token_set(entry, payload, NOW)
+    assert found is not None
+    assert found.access_token.reveal() == "a"
     assert found.expires_at == NOW + life
 
 

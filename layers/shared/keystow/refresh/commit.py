@@ -313,8 +313,7 @@ def send_to_queue(
 
 def from_queue(body: dict[str, Any]) -> tuple[StoredSecret, StoredSecret]:
     """Return the credential before and after of a queued commit. Raises KeyError, ValueError."""
-    item = {**_unportable(body["item"]), "pk": body["pk"], "sk": tables.CONNECTION_SECRET}
-    after = StoredSecret.from_item(item)
+    after = StoredSecret.from_item({**_unportable(body["item"]), "pk": body["pk"]})
     before = replace(after, version=body["before"]["version"], fence=body["before"]["fence"])
     return before, after
 
