@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -64,7 +65,7 @@ def ask(
     try:
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             if body is None:
                 raise
             # Refused before all of it was sent; the answer may have come.

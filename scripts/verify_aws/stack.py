@@ -38,7 +38,13 @@ class Deployed:
             one["ParameterKey"]: one["ParameterValue"] for one in self.stack.get("Parameters", [])
         }
         pages = formation.get_paginator("list_stack_resources").paginate(StackName=name)
-        self.resources = [one for page in pages for one in page["StackResourceSummaries"]]
+        # What could not be made, or was taken away, has no id.
+        self.resources = [
+            one
+            for page in pages
+            for one in page["StackResourceSummaries"]
+            if one.get("PhysicalResourceId") and one["ResourceStatus"] != "DELETE_COMPLETE"
+        ]
 
     def client(self, service: str) -> Any:
         """Return a client of one of AWS's services."""

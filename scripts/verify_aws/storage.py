@@ -153,8 +153,7 @@ def _allowed(statement: dict[str, Any], account: str) -> Iterator[str]:
     if not isinstance(principal, dict):
         yield str(principal)
         return
-    for kind, value in principal.items():
+    for value in principal.values():
         for who in value if isinstance(value, list) else [value]:
-            own = kind == "AWS" and (who == account or who.endswith(f"::{account}:root"))
-            if not own:
+            if who != account and not who.endswith(f"::{account}:root"):
                 yield str(who)

@@ -15,8 +15,8 @@ from keystow.http.handler import EXPOSED_HEADERS
 from keystow.sessions import tokens
 from keystow.store import tables
 from local.template import functions
-from tests.unit.docs.reading import BLOCK, constant, names, rows, sections, text
-from tests.unit.verifying.world import TEMPLATE, World, looked
+from tests.unit.docs.reading import BLOCK, TEMPLATE, constant, names, rows, sections, text
+from tests.unit.verifying.world import World, looked
 
 if TYPE_CHECKING:
     from tests.unit.verifying.web import Web
@@ -125,6 +125,23 @@ def test_the_log_is_searched_for_what_keys_and_tokens_begin_with() -> None:
         assert not re.search(pattern, f"{prefix}moved")
 
 
-def test_patterns_of_the_log_have_only_signs_that_cloudwatch_knows() -> None:
+@pytest.mark.parametrize("pattern", [watching.SECRETS, watching.REFUSALS, watching.LAMBDA])
+def test_patterns_of_the_log_have_only_signs_that_cloudwatch_knows(pattern: str) -> None:
     """CloudWatch Logs, "Supported regular expressions syntax": no parentheses among them."""
-    assert re.fullmatch(r"%[A-Za-z0-9:_#=@/;,^$?\[\]{}|\\*+.-]+%", watching.SECRETS)
+    assert re.fullmatch(r"%[A-Za-z0-9:_#=@/;,^$?\[\]{}|\\*+.-]+%", pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        (watching.REFUSALS, "An error occurred (AccessDeniedException) when calling Decrypt"),
+        (watching.REFUSALS, "User: arn is not authorized to perform: kms:Decrypt"),
+        (watching.LAMBDA, "START RequestId: 1 Version: $LATEST"),
+        (watching.LAMBDA, "REPORT RequestId: 1"),
+        (watching.LAMBDA, '{"type":"platform.start"}'),
+        (watching.LAMBDA, '{"type":"platform.report"}'),
+    ],
+)
+def test_patterns_of_the_log_find_what_they_are_for(pattern: str, line: str) -> None:
+    assert re.search(pattern.strip("%"), line)
+    assert not re.search(pattern.strip("%"), '{"level":"INFO","message":"request","status":200}')

@@ -86,6 +86,8 @@ def open_beside_the_domain(world: World) -> None:
         World.use_subnets,
         World.use_domain,
         World.use_door,
+        World.use_boundary,
+        World.use_key_for_queues,
     ],
 )
 def test_a_stack_as_it_should_be_is_ok_in_every_check(
@@ -189,6 +191,15 @@ def test_a_stack_without_a_resource_fails_its_check(world: World, web: Web) -> N
     assert failed == ["an answer lacks 'RefreshQueueMapping'"]
 
 
+def test_a_resource_that_could_not_be_made_is_not_there(world: World, web: Web) -> None:
+    world.resources += [
+        {**World.resource("Old", "AWS::Lambda::Function"), "ResourceStatus": "DELETE_COMPLETE"},
+        {**World.resource("New", "AWS::Lambda::Function"), "PhysicalResourceId": ""},
+    ]
+    del world.resources[-1]["PhysicalResourceId"]
+    assert outcomes(world, "functions") == {"ok"}
+
+
 def test_an_answer_of_another_shape_fails_without_its_text(world: World, web: Web) -> None:
     world.queues["keystow-RefreshQueue"]["VisibilityTimeout"] = "the secret"
     (failed,) = [one.text for one in looked(world, "queues") if one.outcome == "failed"]
@@ -236,6 +247,8 @@ def test_a_young_stack_need_not_have_run_its_rules(world: World, web: Web, capsy
     world.counts["Invocations"] = 0.0
     assert outcomes(world, "schedules") == {"ok", "not yet"}
     assert printed(world, capsys)[0] == 0
+    world.counts["Invocations"] = 5.0
+    assert outcomes(world, "schedules") == {"ok"}
 
 
 def test_a_table_that_ended_no_row_yet_shows_nothing(world: World, web: Web) -> None:
@@ -282,7 +295,7 @@ def test_nothing_that_was_sent_or_answered_is_printed(world: World, web: Web, ca
     for name in ("health", "ready", "no", "read", "cors", "host", "large", "invalid key"):
         web.broken[name] = {"status": 418, "body": secret.encode()}
     web.frame = {"message_type": secret}
-    world.found = {"keystow_": secret, "?AccessDenied": secret, "START": secret, '"verify': secret}
+    world.found = {"keystow_": secret, "AccessDenied": secret, "START": secret, '"verify': secret}
     world.line = {**world.line, "message": secret, "level": secret, "timestamp": secret}
     world.functions["GetConnectionFunction"]["Environment"]["Variables"]["KEYSTOW_KMS_KEY_ID"] = (
         secret

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.unit.verifying.aws import OWN_KEY, VAULT_KEY
 from tests.unit.verifying.cases import GONE, Case, both, identifiers, of, prove
 from tests.unit.verifying.web import Web
-from tests.unit.verifying.world import NOW, OWN_KEY, VAULT_KEY, World
+from tests.unit.verifying.world import NOW, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

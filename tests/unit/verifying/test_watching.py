@@ -49,6 +49,7 @@ CASES = [
     Case("stack", "policy", of("stack_policy", value=None)),
     Case("alarms", "ApiErrorsAlarm is missing", of("alarms", ALARM, value=GONE)),
     Case("alarms", "ApiErrorsAlarm: ALARM", of("alarms", ALARM, "StateValue", value="ALARM")),
+    Case("alarms", "no alarm", lambda world, _web: world.lose("AWS::CloudWatch::Alarm")),
     Case("alarms", "muted", of("alarms", ALARM, "ActionsEnabled", value=False)),
     Case("alarms", "not reach", both(heard, of("alarms", ALARM, "AlarmActions", value=["x"]))),
     Case("alarms", "nobody is subscribed", both(heard, of("subscriptions", value="0"))),
@@ -68,8 +69,8 @@ CASES = [
     Case("log line", "stands in the log", leaked),
     Case("secrets in logs", "holds a key or token", logged("keystow_")),
     Case("secrets in logs", "holds a key or token", logged("nango_connect_session_")),
-    Case("Lambda's lines", "START or REPORT", logged("START RequestId")),
-    Case("refusals", "refused", logged("?AccessDenied")),
+    Case("Lambda's lines", "START or REPORT", logged("START.RequestId")),
+    Case("refusals", "refused", logged("AccessDenied")),
 ]
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.unit.verifying.aws import OWN_KEY, VAULT_KEY
 from tests.unit.verifying.cases import GONE, Case, both, identifiers, of, prove
 from tests.unit.verifying.web import Web
-from tests.unit.verifying.world import OWN_KEY, VAULT_KEY, World
+from tests.unit.verifying.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,11 @@ CASES = [
         network("VpcConfig", value={"SubnetIds": ["subnet-a"]}, name=SESSION),
     ),
     Case("network", "subnet-x", function("VpcConfig", value={"SubnetIds": ["subnet-x"]})),
+    Case(
+        "roles",
+        "boundary is none",
+        both(World.use_boundary, of("roles", ROLE, value={"Path": "/"})),
+    ),
     Case("roles", "its path is /other/", of("roles", ROLE, "Path", value="/other/")),
     Case(
         "roles", "boundary is arn", of("roles", ROLE, "PermissionsBoundary", value=OTHER_BOUNDARY)
@@ -72,6 +78,7 @@ CASES = [
         "5 workers",
         of("mapping", MAPPING, "ScalingConfig", value={"MaximumConcurrency": 5}),
     ),
+    Case("schedules", "no schedule", lambda world, _web: world.lose("AWS::Events::Rule")),
     Case("schedules", "EveryMinute is DISABLED", of("rules", SWEEP, value="DISABLED")),
     Case("schedules", "starts no function", of("targets", SWEEP, value=["arn:other"])),
     Case("schedules", "starts no function", of("targets", SWEEP, value=[])),

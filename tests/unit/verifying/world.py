@@ -6,48 +6,32 @@ it requires, and an answer that it could not give are errors. Lists come in page
 
 from __future__ import annotations
 
-import copy
 import datetime as dt
-import fnmatch
-import functools
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
-import botocore.loaders
 from botocore.exceptions import ClientError
-from botocore.validate import ParamValidator
 
 from local import template as templates
+from tests.unit.docs.reading import ROOT, TEMPLATE
+from tests.unit.verifying import aws
+from tests.unit.verifying.aws import ARN, OWN_KEY, VAULT_KEY, table_arn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from verify_aws.findings import Finding
     from verify_aws.stack import Deployed
 
-ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = ROOT / "scripts"
-TEMPLATE = templates.load(ROOT / "template.yaml")
 NOW = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
-ARN = "arn:aws:{}:us-east-1:111122223333:{}"
-VAULT_KEY = ARN.format("kms", "key/mrk-vault")
-OWN_KEY = ARN.format("kms", "key/own")
 API = "https://api1.execute-api.us-east-1.amazonaws.com"
 REQUEST_ID = "request-1="
 TABLES = ("Connections", "Registry", "Keys", "Sessions", "Events", "Activity")
 _PLAIN = {"AWS::Serverless::Function": "AWS::Lambda::Function"}
-_LOADER = botocore.loaders.Loader()
 
 
 def function_arn(logical: str) -> str:
     return ARN.format("lambda", f"function:keystow-{logical}")
-
-
-def table_arn(name: str) -> str:
-    return ARN.format("dynamodb", f"table/keystow-{name}Table")
 
 
 class World:
@@ -77,7 +61,7 @@ class World:
         ]
         self.resources += [self.resource(name, "AWS::Events::Rule") for name in self.schedules]
         self.functions = {name: self._function(name) for name in templates.functions(TEMPLATE)}
-        self.policies = {name: list(_statements(name)) for name in self.functions}
+        self.policies = {name: list(aws.statements(name)) for name in self.functions}
         self.stack: dict[str, Any] = {
             "StackName": "keystow",
             "CreationTime": NOW - dt.timedelta(days=9),
@@ -263,6 +247,22 @@ class World:
         self.outputs["CallbackUrl"] = "https://keys.example.com/oauth/callback"
         self.api["DisableExecuteApiEndpoint"] = True
 
+    def use_boundary(self) -> None:
+        """Let every role have a permissions boundary."""
+        self.chosen["PermissionsBoundaryArn"] = boundary = "arn:aws:iam::aws:policy/boundary"
+        for one in self.roles.values():
+            one["PermissionsBoundary"] = {"PermissionsBoundaryArn": boundary}
+
+    def use_key_for_queues(self) -> None:
+        """Let somebody have encrypted the queues with a KMS key."""
+        for one in self.queues.values():
+            one["SqsManagedSseEnabled"] = "false"
+            one["KmsMasterKeyId"] = "alias/aws/sqs"
+
+    def lose(self, kind: str) -> None:
+        """Let it have no resource of a type."""
+        self.resources = [one for one in self.resources if one["ResourceType"] != kind]
+
     def use_door(self) -> None:
         """Let it stand behind a front door, with a domain of its own."""
         self.use_domain()
@@ -283,18 +283,18 @@ class World:
 
     def client(self, service: str, config: Any = None) -> Any:
         """A client as boto3 makes it, whose calls end here."""
-        client = _client(service)
+        client = aws.client(service)
 
         def call(operation: str, asked: dict[str, Any]) -> Any:
             shapes = client.meta.service_model.operation_model(operation)
-            _must_fit(asked, shapes.input_shape)
+            aws.must_fit(asked, shapes.input_shape)
             self.asked.append((service, operation))
             if operation in self.refused:
                 raise self.refused[operation]
             answer = getattr(self, f"on_{operation}")(asked)
             if operation != "GetTemplate":  # botocore itself decodes its text
-                _must_fit(answer, shapes.output_shape)
-            return _page(service, operation, asked, answer)
+                aws.must_fit(answer, shapes.output_shape)
+            return aws.page(service, operation, asked, answer)
 
         client._make_api_call = call
         return client
@@ -454,20 +454,8 @@ class World:
 
     def decision(self, function: str, action: str, resource: str, context: Any) -> str:
         """What IAM would decide, as far as the template's policies use IAM."""
-        for one in self.policies[function]:
-            if (
-                _any_fits(action, one["Action"])
-                and _any_fits(resource, one["Resource"])
-                and _holds(one.get("Condition") or {}, context)
-            ):
-                return "allowed"
-        return "implicitDeny"
-
-
-@functools.cache
-def _client(service: str) -> Any:
-    """A client of boto3's; making one takes long."""
-    return boto3.Session("test", "test", region_name="us-east-1").client(service)
+        allowed = aws.is_allowed(self.policies[function], action, resource, context)
+        return "allowed" if allowed else "implicitDeny"
 
 
 DAY_MS = 86_400_000
@@ -476,69 +464,6 @@ _KEEPING = ("DeletionPolicy", "UpdateReplacePolicy")
 
 def _of_type(kind: str) -> list[str]:
     return [name for name, one in TEMPLATE["Resources"].items() if one["Type"] == kind]
-
-
-def _statements(function: str) -> Iterator[dict[str, Any]]:
-    """The statements of a function's role, with resources as ARNs."""
-    for policy in templates.functions(TEMPLATE)[function].get("Policies", ()):
-        for one in policy["Statement"]:
-            places = one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]
-            yield {**copy.deepcopy(one), "Resource": [_arn(place) for place in places]}
-
-
-def _arn(place: Any) -> str:
-    text = json.dumps(place)
-    if "KmsKeyArn" in text:
-        return OWN_KEY
-    if "VaultKey" in text:
-        return VAULT_KEY
-    table = re.search(r"(\w+?)Table(Arn)?\b", text)
-    if table:
-        return table_arn(table[1]) + ("/index/x" if "/index/" in text else "")
-    return "arn:aws:other"
-
-
-def _any_fits(value: str, patterns: Any) -> bool:
-    patterns = patterns if isinstance(patterns, list) else [patterns]
-    return any(fnmatch.fnmatchcase(value, each) for each in patterns)
-
-
-def _holds(condition: dict[str, Any], context: dict[str, Any]) -> bool:
-    """Whether a condition holds ("IAM JSON policy elements: Condition operators")."""
-    for operator, keys in condition.items():
-        for key, wanted in keys.items():
-            values = context[key]["ContextKeyValues"] if key in context else None
-            if operator == "Null":
-                fits = (values is None) == (wanted == "true")
-            elif operator == "StringEquals":
-                fits = values is not None and values[0] in wanted
-            elif operator == "ForAnyValue:StringLike":
-                fits = any(_any_fits(value, wanted) for value in values or ())
-            else:
-                assert operator == "ForAllValues:StringLike"
-                fits = all(_any_fits(value, wanted) for value in values or ())
-            if not fits:
-                return False
-    return True
-
-
-def _must_fit(value: Any, shape: Any) -> None:
-    report = ParamValidator().validate(value, shape)
-    assert not report.has_errors(), report.generate_report()
-
-
-def _page(service: str, operation: str, asked: dict[str, Any], answer: Any) -> Any:
-    """Cut a list in two where AWS pages it, in the way of botocore's own paginators."""
-    known = _LOADER.load_service_model(service, "paginators-1")["pagination"].get(operation)
-    if known is None or operation in {"FilterLogEvents", "GetMetricStatistics"}:
-        return answer
-    key = known["result_key"]
-    key = key[0] if isinstance(key, list) else key
-    whole, token = answer.get(key, []), asked.get(known["input_token"])
-    more = {known["more_results"]: True} if known.get("more_results") else {}
-    if token is None and len(whole) > 1:
-        return {**answer, key: whole[:1], known["output_token"]: "2", **more}
-    return {**answer, key: whole[1:]} if token else answer
 
 
 def looked(world: World, name: str, *, emulated: bool = False) -> list[Finding]:
