@@ -51,7 +51,7 @@ def test_a_grant_for_what_was_deleted_meanwhile_is_revoked(world: World, closed:
         if closed == "integration":
             assert world.app.delete("/integrations/rot").status == 200
         else:
-            gates.shut_environment(world.ctx.store, "env1", 1)
+            world.ctx.store.transact(gates.shutting_environment("env1", 1))
 
     refused(world, world.session(), close)
     assert world.provider.revoked == ["rt-1"]

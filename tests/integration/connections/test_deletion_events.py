@@ -116,7 +116,7 @@ def test_an_environment_that_is_being_deleted_gets_no_event_more() -> None:
     world = World()
     settings(world, on_connection_deletion=True)
     world.imported("c1")
-    gates.shut_environment(world.ctx.store, "env1", 1)
+    world.ctx.store.transact(gates.shutting_environment("env1", 1))
     assert world.app.delete("/connections/c1?provider_config_key=pat").status == 401
     assert told(world) == []
 

@@ -162,7 +162,7 @@ def test_a_deletion_that_is_cut_off_at_any_write_is_ended_by_the_next_call() -> 
         assert_nothing_opens(world)
         assert [each for each in left_of(world) if each[0] != tables.SESSIONS] == []
         writes += 1
-    assert writes > 30
+    assert writes > 25
 
 
 def test_a_deletion_that_meets_an_outage_at_any_write_is_ended_by_the_next_call() -> None:

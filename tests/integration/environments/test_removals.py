@@ -141,7 +141,7 @@ def test_a_removal_leaves_to_another_call_what_that_call_may_be_at() -> None:
     account.integration("other")
     found = registry.by_unique_key(account.ctx, "env1", "at_work", fresh=True)
     assert found is not None
-    account.ctx.store.transact([integration_removal.mark(account.ctx, "env1", found)])
+    account.ctx.store.transact(integration_removal.mark(account.ctx, "env1", found))
     assert account.app.delete("/integrations/other").status == 200
     assert {row["pk"].rpartition("#")[2] for row in account.rows()} == {"at_work-c0"}
     account.ctx.clock.advance(integration_removal.SETTLED_MS / 1000 + 1)

@@ -59,7 +59,7 @@ def test_a_data_key_destroyed_at_the_moment_it_was_made_seals_nothing(ctx: Any) 
 
 
 def test_no_data_key_is_made_for_an_environment_that_is_being_deleted(ctx: Any) -> None:
-    meanwhile(ctx, lambda: gates.shut_environment(ctx.store, "env1", 0))
+    meanwhile(ctx, lambda: ctx.store.transact(gates.shutting_environment("env1", 0)))
     with pytest.raises(VaultError):
         vault(ctx).seal(Purpose.CREDENTIAL, "env1", BINDING, b"x")
     assert not [row for row in ctx.store.everything()["registry"] if "wrapped" in row]

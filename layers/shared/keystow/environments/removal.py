@@ -14,6 +14,7 @@ under way is destroyed with the data keys.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from keystow.environments import keys
@@ -21,7 +22,17 @@ from keystow.environments.service import number_claim
 from keystow.errors import ApiError
 from keystow.integrations.removal import remove_listed, remove_partitions
 from keystow.records.environment import Environment
-from keystow.store import ConditionFailed, Delete, Equals, Key, Missing, Update, gates, tables
+from keystow.store import (
+    ConditionFailed,
+    Delete,
+    Equals,
+    Key,
+    Missing,
+    TransactionConflict,
+    Update,
+    gates,
+    tables,
+)
 from keystow.store.operations import THERE, All
 from keystow.store.store import pages
 
@@ -51,12 +62,12 @@ def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL)
         raise ApiError(
             "cannot_delete_prod_environment", "A production environment can't be deleted"
         )
-    begun, environment = _shut(ctx, environment)
+    shut_at, environment = _shut(ctx, environment)
     _end_api_keys(ctx, environment)
     _destroy_data_keys(ctx, environment)
     _remove_listed_rows(ctx, environment, batches)
     _remove_registry_rows(ctx, environment)
-    ctx.clock.sleep(max(0.0, begun / 1000 + SETTLED_SECONDS - ctx.clock.now()))
+    ctx.clock.sleep(max(0.0, shut_at / 1000 + SETTLED_SECONDS - ctx.clock.now()))
     _end_api_keys(ctx, environment)
     _destroy_data_keys(ctx, environment)
     _remove_listed_rows(ctx, environment, BATCHES_A_CALL)
@@ -75,18 +86,27 @@ def _shut(ctx: Context, environment: Environment) -> tuple[int, Environment]:
         Since when that is so, in milliseconds, and the environment: nobody renames it any more.
     """
     now = int(ctx.clock.now() * 1000)
-    there = All((THERE, Equals("is_production", False)))
-    change = {"deleting": True, "deleting_at": now}
+    free = All((THERE, Equals("is_production", False), Missing("deleting_at")))
+    mark = Update(environment.key, set={"deleting": True, "deleting_at": now}, condition=free)
+    shutting = gates.shutting_environment(environment.id, now)
+    shut_at = None
     try:
-        first = All((there, Missing("deleting_at")))
-        item = ctx.store.update(Update(environment.key, set=change, condition=first))
-    except ConditionFailed as failure:
-        found = failure.found[0] or ctx.store.get(environment.key)
-        if found is None or found.get("is_production") or "deleting_at" not in found:
-            raise ApiError("not_found", "There is no such environment") from None
-        item = found
-    gates.shut_environment(ctx.store, environment.id, item["deleting_at"])
-    return item["deleting_at"], Environment.from_item(item)
+        ctx.store.transact([mark, *shutting])
+        shut_at = int(ctx.clock.now() * 1000)
+    except TransactionConflict:  # too many are writing in it for all at once
+        with suppress(ConditionFailed):
+            ctx.store.update(mark)
+    except ConditionFailed:
+        pass  # marked before, or not to be deleted
+    item = ctx.store.get(environment.key)
+    if item is None or item.get("is_production") or "deleting_at" not in item:
+        raise ApiError("not_found", "There is no such environment")
+    if shut_at is None:
+        shut_at = gates.environment_shut_at(ctx.store, environment.id)
+    if shut_at is None:
+        gates.shut_one_by_one(ctx.store, shutting)
+        shut_at = int(ctx.clock.now() * 1000)
+    return shut_at, Environment.from_item(item)
 
 
 def _end_api_keys(ctx: Context, environment: Environment) -> None:

@@ -1,20 +1,23 @@
 """Removes what a deleted integration leaves behind: its connections, secrets first.
 
-    integration and name gone, mark written ─▶ gates shut ─▶ connections removed ─▶ mark gone
-    one transaction: nobody finds it           nothing new    bounded in one call   after a minute
+    integration and name gone, mark written, gates shut ─▶ connections removed ─▶ mark gone
+    one transaction: nobody finds it, nothing new comes     bounded in one call    after a minute
 
 The mark names what is still to be done. The same call again goes on with it; a minute later so do
 other removals in the environment, a few each, and whoever looks after removals from time to time
 (:mod:`keystow.environments.unfinished`): one call stays short however many connections there are,
 and nothing is forgotten when one is cut off. A mark outlives its work by a minute, for one more
 look: an index shows what was stored in the last moment a little later than the table.
+
+Where too many write for one transaction, the gates are shut one by one after it. So long the mark
+says that they are open, and its minute begins when they are shut.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from keystow.events import traces
 from keystow.records.connection import integration_partition
@@ -37,12 +40,24 @@ SETTLED_MS: Final = 60_000
 _PREFIX: Final = "removed_integration#"
 
 
-def mark(ctx: Context, environment: str, integration: Integration) -> Operation:
-    """Return the write that remembers a removed integration until its connections are gone."""
-    return Put(
-        Key(tables.REGISTRY, environment, f"{_PREFIX}{integration.id}"),
-        {"removed_at": int(ctx.clock.now() * 1000), "left_of": integration.unique_key},
-    )
+def mark(
+    ctx: Context, environment: str, integration: Integration, *, shut: bool = True
+) -> list[Operation]:
+    """Return the writes that remember a removed integration until its connections are gone.
+
+    Args:
+        ctx: clock.
+        environment: whose.
+        integration: which is removed.
+        shut: whether its gates are shut as well; False: :func:`purge` has to do it.
+    """
+    now = int(ctx.clock.now() * 1000)
+    row: Item = {"removed_at": now, "left_of": integration.unique_key}
+    if not shut:
+        row["open"] = True
+    key = Key(tables.REGISTRY, environment, f"{_PREFIX}{integration.id}")
+    shutting = gates.shutting_integration(environment, integration.id, now) if shut else []
+    return [Put(key, row), *shutting]
 
 
 def is_unfinished(ctx: Context, environment: str, unique_key: str) -> bool:
@@ -67,36 +82,56 @@ def purge(
     """
     now = int(ctx.clock.now() * 1000)
     marks = pages(ctx.store, tables.REGISTRY, environment, prefix=_PREFIX)
-    others = OTHERS_A_CALL
-    for item in sorted(marks, key=lambda each: (not _is_of(each, unique_key), each["removed_at"])):
-        own = _is_of(item, unique_key)
-        settled = now - item["removed_at"] > SETTLED_MS
-        if not own:
-            if not settled:
-                continue  # its own call may be at it; then it is too early for the last look
-            if not others:
-                return True
-            others -= 1
-        integration = item["sk"].removeprefix(_PREFIX)
-        gates.shut_integration(ctx.store, environment, integration, now)
-        batches, done = remove_connections(ctx, environment, integration, batches)
+    of_key, others = [], []
+    for item in marks:
+        if unique_key is not None and item.get("left_of") == unique_key:
+            of_key.append(item)
+        elif now - item["removed_at"] > SETTLED_MS:
+            others.append(item)  # before, its own call may be at it, and the last look is too early
+    for item in of_key:
+        batches, done = _purge_one(ctx, environment, item, batches, now)
         if not done:
-            return not own
-        _finish(ctx, item, settled=settled)
+            return False
+    for item in _some(ctx, others):
+        batches, done = _purge_one(ctx, environment, item, batches, now)
+        if not done:
+            return True
     return True
 
 
-def _is_of(mark: Item, unique_key: str | None) -> bool:
-    return unique_key is not None and mark.get("left_of") == unique_key
+def _some(ctx: Context, marks: list[Item]) -> list[Item]:
+    """Return as many as one call takes on; calls at one moment take others, not all the same."""
+    if len(marks) <= OTHERS_A_CALL:
+        return marks
+    start = int.from_bytes(ctx.random.bytes(4)) % len(marks)
+    return [*marks[start:], *marks[:start]][:OTHERS_A_CALL]
+
+
+def _purge_one(
+    ctx: Context, environment: str, mark: Item, batches: int, now: int
+) -> tuple[int, bool]:
+    integration = mark["sk"].removeprefix(_PREFIX)
+    if mark.get("open"):
+        gates.shut_one_by_one(ctx.store, gates.shutting_integration(environment, integration, now))
+        _change(ctx, mark, set={"removed_at": int(ctx.clock.now() * 1000)}, remove=("open",))
+    batches, done = remove_connections(ctx, environment, integration, batches)
+    if done:
+        settled = not mark.get("open") and now - mark["removed_at"] > SETTLED_MS
+        _finish(ctx, mark, settled=settled)
+    return batches, done
 
 
 def _finish(ctx: Context, mark: Item, *, settled: bool) -> None:
-    key = Key(tables.REGISTRY, mark["pk"], mark["sk"])
     if settled:
-        ctx.store.delete(key)
+        ctx.store.delete(Key(tables.REGISTRY, mark["pk"], mark["sk"]))
     elif "left_of" in mark:
-        with suppress(ConditionFailed):  # another call was first
-            ctx.store.update(Update(key, remove=("left_of",), condition=THERE))
+        _change(ctx, mark, remove=("left_of",))
+
+
+def _change(ctx: Context, mark: Item, **change: Any) -> None:
+    key = Key(tables.REGISTRY, mark["pk"], mark["sk"])
+    with suppress(ConditionFailed):  # another call has ended it
+        ctx.store.update(Update(key, condition=THERE, **change))
 
 
 def remove_connections(

@@ -167,26 +167,28 @@ def delete(ctx: Context, environment: str, unique_key: str) -> None:
 
 def _remove(ctx: Context, environment: str, stored: Integration) -> None:
     owned = Equals("integration", stored.id)
+    gone: list[Operation] = [
+        Delete(stored.key, THERE),
+        Delete(tables.integration_name(environment, stored.unique_key), owned),
+    ]
+    counted = _use_of(environment, stored.provider, -1)
+    shut = True
     try:
-        ctx.store.transact(
-            [
-                Delete(stored.key, THERE),
-                Delete(tables.integration_name(environment, stored.unique_key), owned),
-                removal.mark(ctx, environment, stored),
-                *_use_of(environment, stored.provider, -1),
-            ]
-        )
-    except ConditionFailed as failure:
-        if set(failure.failed) <= {3}:  # its provider is gone; there is nothing to count down
-            ctx.store.transact(
-                [
-                    Delete(stored.key, THERE),
-                    Delete(tables.integration_name(environment, stored.unique_key), owned),
-                    removal.mark(ctx, environment, stored),
-                ]
-            )
-        else:  # renamed or removed at the same moment
-            raise _unknown(stored.unique_key) from None
+        while True:
+            mark = removal.mark(ctx, environment, stored, shut=shut)
+            try:
+                ctx.store.transact([*gone, *counted, *mark])
+            except ConditionFailed as failure:
+                if not counted or set(failure.failed) != {len(gone)}:
+                    # Renamed or removed at the same moment.
+                    raise _unknown(stored.unique_key) from None
+                counted = []  # its provider is gone; there is nothing to count down
+            except TransactionConflict:
+                if not shut:
+                    raise
+                shut = False  # too many are writing for all at once
+            else:
+                return
     finally:
         integrations.forget(ctx, environment, stored.unique_key)
 

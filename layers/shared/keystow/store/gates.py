@@ -3,6 +3,9 @@
     writer   ──one transaction: what it writes, while gate 5 is open──▶ stored, or nothing of it
     removal  ──shuts gates 0 to 7, then looks for what is there────────▶ nothing new can come
 
+All are shut in one transaction. Where it meets too many writers (:class:`TransactionConflict`),
+they are shut one by one: each meets an eighth of them.
+
 A gate is open while there is no row for it. There are several, of which a writer asks one, since
 transactions that touch one item at one moment refuse each other. Those of an environment stay shut
 for ever: its id is never used again.
@@ -79,25 +82,40 @@ def transact(
         raise
 
 
-def shut_environment(store: Store, environment: str, now: int) -> None:
-    """Shut an environment for ever; ``now`` in milliseconds. Raises as the store.
-
-    One by one, since all at once would meet too many writers; it is shut when this returns.
-    """
-    for number in range(GATES):
-        store.put(Put(tables.gate(environment, _WHOLE, number), {"shut_at": now}))
+def shutting_environment(environment: str, now: int) -> list[Put]:
+    """Return the writes that shut an environment for ever; ``now`` in milliseconds."""
+    return _shutting(environment, _WHOLE, {"shut_at": now})
 
 
-def shut_integration(store: Store, environment: str, integration: str, now: int) -> None:
-    """Shut an integration; ``now`` in milliseconds. Raises as the store."""
+def shutting_integration(environment: str, integration: str, now: int) -> list[Put]:
+    """Return the writes that shut an integration; ``now`` in milliseconds."""
     row = {"shut_at": now, "ttl": now // 1000 + INTEGRATION_KEPT_SECONDS}
-    for number in range(GATES):
-        store.put(Put(tables.gate(environment, integration, number), row))
+    return _shutting(environment, integration, row)
+
+
+def shut_one_by_one(store: Store, shutting: Sequence[Put]) -> None:
+    """Shut gates where one transaction met too many writers; done when it returns.
+
+    Raises as the store: then some of them may be shut.
+    """
+    for each in shutting:
+        store.put(each)
+
+
+def environment_shut_at(store: Store, environment: str) -> int | None:
+    """Return when the last gate of an environment was shut, None while one is open."""
+    prefix = tables.gate(environment, _WHOLE, 0).sk[:-2]
+    rows = store.query(tables.REGISTRY, environment, prefix=prefix).items
+    return max(row["shut_at"] for row in rows) if len(rows) == GATES else None
 
 
 def is_of_environment(sort_key: str) -> bool:
     """Return whether a row of the Registry is a gate of a whole environment."""
     return sort_key.startswith(tables.gate("", _WHOLE, 0).sk[:-2])
+
+
+def _shutting(environment: str, what: str, row: dict[str, int]) -> list[Put]:
+    return [Put(tables.gate(environment, what, number), row) for number in range(GATES)]
 
 
 def _gate(environment: str, what: str, spread: str) -> Key:
