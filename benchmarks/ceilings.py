@@ -1,7 +1,7 @@
 """How much one minute's sweep and the workers can do, by memory: what docs/limits.md tells.
 
 Lambda gives 1/1769 of a processor for each MB. Processor time is measured here, on as many real
-requests as the thing makes (botocore against a loopback DynamoDB and SQS, in a process of its own);
+requests as the thing makes (against a loopback DynamoDB and SQS, in a process of its own);
 waiting is reckoned: 16 shards side by side, 5 ms a request. Take the numbers of a quiet machine.
 """
 

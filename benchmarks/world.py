@@ -204,9 +204,7 @@ class World:
             latency: of each answer, in seconds.
         """
         tables = {
-            table: [
-                {name: wire(to_attribute(value)) for name, value in item.items()} for item in rows
-            ]
+            table: [{name: to_attribute(value) for name, value in item.items()} for item in rows]
             for table, rows in self.store.everything().items()
         }
         keys = {
@@ -218,15 +216,6 @@ class World:
             for name, table in TABLES.items()
         }
         return {"tables": tables, "indexes": indexes, "keys": keys, "latency": latency}
-
-
-def wire(value: Any) -> Any:
-    """Return an attribute value as it stands in JSON on the wire."""
-    if isinstance(value, dict):
-        return {name: wire(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [wire(each) for each in value]
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 def make_world(*, origin: str = "https://bench.example", clock: Any = None, **parts: Any) -> World:

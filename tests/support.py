@@ -183,7 +183,7 @@ class RecordingQueues:
 
     def _check(self) -> None:
         if self.unavailable:
-            raise QueueUnavailable("EndpointConnectionError")
+            raise QueueUnavailable("ConnectFailed")
 
     def take_webhooks(self) -> list[tuple[dict[str, Any], float]]:
         """Return what is in the webhook queue, and empty it."""
@@ -481,26 +481,15 @@ def create_tables(client: Any) -> None:
 
 @contextmanager
 def moto_store() -> Iterator[tuple[DynamoStore, Any]]:
-    """Yield a DynamoStore on moto's tables, and the botocore client below it.
+    """Yield a DynamoStore on moto's tables behind HTTP, and a botocore client to look at them."""
+    from tests.aws_server import serving
 
-    moto decides a condition and writes in two steps that other threads can come between, which
-    DynamoDB never does; so calls are let in one at a time. What threads do between calls stays
-    free.
-    """
-    import botocore.session
-    from moto import mock_aws
-
-    with mock_aws():
-        session = botocore.session.get_session()
-        session.set_credentials("testing", "testing")
-        client = session.create_client("dynamodb", region_name="eu-central-1")
-        create_tables(client)
-        one_at_a_time = threading.Lock()
-        call = client._make_api_call
-
-        def in_turn(operation: str, parameters: Any) -> Any:
-            with one_at_a_time:
-                return call(operation, parameters)
-
-        client._make_api_call = in_turn
-        yield DynamoStore(client, TABLE_NAMES), client
+    with serving() as aws:
+        looking = aws.botocore("dynamodb")
+        create_tables(looking)
+        client = aws.client("dynamodb")
+        try:
+            yield DynamoStore(client, TABLE_NAMES), looking
+        finally:
+            client.close()
+            looking.close()

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from keystow.aws.errors import AwsError
 from keystow.errors import ApiError
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
@@ -57,10 +58,7 @@ def ready(ctx: Context, _request: Request) -> Response:
 
 def _detail(error: Exception) -> str:
     """Return what AWS calls the error; never a text, which may hold names of resources."""
-    response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        return str(response.get("Error", {}).get("Code", ""))
-    return str(error) if isinstance(error, StoreUnavailable) else ""
+    return str(error) if isinstance(error, StoreUnavailable | AwsError) else ""
 
 
 # API Gateway has no HEAD of its own beside a GET route.

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import re
-import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+from urllib.parse import unquote
 
-import botocore.session
-from botocore.client import BaseClient
-from moto import mock_aws
-
-import keystow.aws
+from keystow.aws.errors import AwsRefused
 from keystow.context import Context
 from keystow.settings import Settings
 from tests import app as in_process
+from tests.aws_server import REGION, AwsServer, serving
 from tests.support import TABLE_NAMES, FakeEgress, StoppedClock, create_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-REGION = "us-east-1"
+    from keystow.aws.client import Client
+
 # What Lambda itself does with the role of a function that a queue feeds.
 TAKEN_FROM = {"refresh_tokens": "RefreshQueue", "send_webhook": "WebhookQueue"}
 TAKING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -76,31 +74,22 @@ class Recorder:
     broken: Callable[[str, Mapping[str, Any]], bool] | None = None
     places: dict[str, str] = field(default_factory=dict)
 
-    def note(self, params: dict[str, Any], model: Any, **_: Any) -> None:
-        """Take down a call (botocore's ``provide-client-params``)."""
+    def note(self, service: str, operation: str, params: Mapping[str, Any]) -> None:
+        """Take down a call."""
         if self.function is None:
             return
-        service, operation = model.service_model.endpoint_prefix, model.name
         self.used.setdefault(self.function, set()).update(self._needed(service, operation, params))
         for kind, part in writes_of(operation, params):
             table = self.places[part["TableName"]]
             row = (table, rows_of(part), kind)
             self.written.setdefault(self.function, set()).add(row)
-        if operation in {"SendMessage", "SendMessageBatch"}:
+        if operation == "SendMessage":
             queue = self.places[params["QueueUrl"]]
-            bodies = [each["MessageBody"] for each in params.get("Entries", [params])]
-            self.sent.setdefault(queue, []).extend(bodies)
+            self.sent.setdefault(queue, []).append(params["MessageBody"])
 
-    def answer(self, model: Any, params: dict[str, Any], **_: Any) -> Any:
-        """Answer what moto does not, and break what shall be broken (``before-call``)."""
-        service = model.service_model.endpoint_prefix
-        if service in {"lambda", "execute-api"}:
-            return SimpleNamespace(status_code=200), {"ResponseMetadata": {"HTTPStatusCode": 200}}
-        if self.function and self.broken is not None and self.broken(model.name, params):
-            error = {"Code": "InternalServerError", "Message": "broken on purpose"}
-            parsed = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 500}}
-            return SimpleNamespace(status_code=500), parsed
-        return None
+    def breaks(self, operation: str, params: Mapping[str, Any]) -> bool:
+        """Return whether a call shall fail."""
+        return bool(self.function and self.broken is not None and self.broken(operation, params))
 
     def _needed(self, service: str, operation: str, params: Mapping[str, Any]) -> set[Permission]:
         if service == "dynamodb":
@@ -174,6 +163,26 @@ def purpose_of(params: Mapping[str, Any], side: str = "") -> str:
     return str(params[f"{side}EncryptionContext"]["keystow:purpose"])
 
 
+class Recorded:
+    """A client of AWS whose calls are noted, and broken where they shall be."""
+
+    def __init__(self, service: str, client: Client, recorder: Recorder) -> None:
+        self._service = service
+        self._client = client
+        self._recorder = recorder
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> Any:
+        self._recorder.note(self._service, operation, request)
+        if self._recorder.breaks(operation, request):
+            raise AwsRefused("InternalServerError", 500)
+        return self._client.call(operation, request)
+
+    def post(self, operation: str, path: str, *_: Any) -> None:
+        """Note what moto does not answer."""
+        named = {"FunctionName": unquote(path.split("/")[3])} if operation == "Invoke" else {}
+        self._recorder.note(self._service, operation, named)
+
+
 @dataclass
 class Deployed:
     """The API in process, each invocation in a cold container of its own."""
@@ -182,7 +191,7 @@ class Deployed:
     settings: Settings
     clock: StoppedClock
     egress: Any
-    aws: Any
+    aws: AwsServer
 
     def context(self) -> Context:
         """What a container that has just started works with."""
@@ -216,33 +225,23 @@ class Deployed:
 
 
 @contextmanager
-def one_call_at_a_time() -> Iterator[None]:
-    """Let calls of threads in one after another: moto is not made for them, AWS is."""
-    turn, call = threading.Lock(), BaseClient._make_api_call
-
-    def in_turn(client: BaseClient, operation: str, parameters: Any) -> Any:
-        with turn:
-            return call(client, operation, parameters)
-
-    with patch.object(BaseClient, "_make_api_call", in_turn):
-        yield
-
-
-@contextmanager
 def deployed() -> Iterator[Deployed]:
     """Yield the API on moto's tables, key and queues."""
-    alone = patch.multiple(keystow.aws, _session=None, _clients={})
-    with mock_aws(), one_call_at_a_time(), alone:
-        session = botocore.session.get_session()
-        session.set_credentials("test", "test")
-        session.set_config_variable("region", REGION)
+    with serving() as aws, ExitStack() as at_the_end:
         recorder = Recorder()
-        session.register("provide-client-params.*.*", recorder.note)
-        session.register("before-call.*.*", recorder.answer)
-        keystow.aws._session = session
-        create_tables(session.create_client("dynamodb"))
-        key = session.create_client("kms").create_key()["KeyMetadata"]["Arn"]
-        sqs = session.create_client("sqs")
+        clients: dict[str, Recorded] = {}
+
+        def client(service: str, _endpoint: str = "") -> Recorded:
+            if service not in clients:
+                made = aws.client(service)
+                at_the_end.callback(made.close)
+                clients[service] = Recorded(service, made, recorder)
+            return clients[service]
+
+        at_the_end.enter_context(patch("keystow.aws.clients.client", client))
+        create_tables(aws.botocore("dynamodb"))
+        key = aws.botocore("kms").create_key()["KeyMetadata"]["Arn"]
+        sqs = aws.botocore("sqs")
         urls = {
             name: sqs.create_queue(QueueName=queue)["QueueUrl"] for name, queue in QUEUES.items()
         }
@@ -259,6 +258,6 @@ def deployed() -> Iterator[Deployed]:
             websocket_url="wss://socket.test/live",
             public_url=f"https://{in_process.HOST}",
         )
-        running = Deployed(recorder, settings, StoppedClock(), FakeEgress(default=200), session)
+        running = Deployed(recorder, settings, StoppedClock(), FakeEgress(default=200), aws)
         with patch("tests.app.invoke", running.invoke):
             yield running

@@ -226,7 +226,7 @@ class Scenario:
             "browser_socket",
             {"requestContext": {"routeKey": "$connect", "connectionId": "c1"}},
         )
-        resource = self.running.aws.create_client("dynamodb")
+        resource = self.running.aws.botocore("dynamodb")
         name = self.running.settings.sessions_table
         items = resource.scan(TableName=name)["Items"]
         ids = [each["pk"]["S"] for each in items if each["sk"]["S"] == "socket"]
@@ -313,7 +313,7 @@ class Scenario:
         token = self.session(confirm=True)
         if integration == ROT:
             self.authorized(token)
-            client = self.running.aws.create_client("dynamodb")
+            client = self.running.aws.botocore("dynamodb")
             items = client.scan(TableName=self.running.settings.connections_table)["Items"]
             (waiting,) = (each for each in items if each["sk"]["S"] == "connection#pending")
             return str(waiting["pk"]["S"].rpartition("#")[2])
@@ -393,7 +393,7 @@ class Scenario:
         def broken(operation: str, params: Mapping[str, Any]) -> bool:
             # Of what is refreshed beside it, a data key may be made meanwhile: in another table.
             writes = operation in {"PutItem", "TransactWriteItems"}
-            commits = writes and table.encode() in params["body"]
+            commits = writes and table in str(params)
             return commits and len(self.server.requests) > asked
 
         recorder.broken = broken
@@ -408,7 +408,7 @@ class Scenario:
 
     def lost_lease(self, way: Any, place: str, connection_id: str) -> None:
         """The fence moves on while the provider answers; the token is parked, and used later."""
-        client = self.running.aws.create_client("dynamodb")
+        client = self.running.aws.botocore("dynamodb")
         table = self.running.settings.connections_table
 
         def overtake(_number: int) -> Answer | None:

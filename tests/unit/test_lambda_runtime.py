@@ -131,7 +131,7 @@ def test_ready_logs_why_it_is_not(warnings: list[str]) -> None:
     line = json.loads(warnings[0])
     assert line["message"] == "not ready"
     assert line["cause"] == "StoreUnavailable"
-    assert line["detail"] == "EndpointConnectionError"
+    assert line["detail"] == "ConnectFailed"
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])

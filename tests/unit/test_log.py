@@ -21,8 +21,7 @@ WORK = """
 import base64, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
-from moto import mock_aws
-from keystow.aws import client
+from keystow.aws.clients import client
 from keystow.clock import SystemClock
 from keystow.egress import Egress
 from keystow.ids import SystemRandomness
@@ -30,6 +29,7 @@ from keystow.log import logger
 from keystow.store.dynamodb import DynamoStore
 from keystow.vault import Purpose, Vault
 from keystow.vault.kms import KmsKeyWrapper
+from tests.aws_server import serving
 from tests.support import TABLE_NAMES, create_tables
 
 class Provider(BaseHTTPRequestHandler):
@@ -45,9 +45,10 @@ class Provider(BaseHTTPRequestHandler):
 
 server = HTTPServer(("127.0.0.1", 0), Provider)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-with mock_aws():
-    create_tables(client("dynamodb"))
-    arn = client("kms").create_key()["KeyMetadata"]["Arn"]
+with serving() as aws:
+    os.environ["AWS_ENDPOINT_URL"] = aws.url
+    create_tables(aws.botocore("dynamodb"))
+    arn = aws.botocore("kms").create_key()["KeyMetadata"]["Arn"]
     store = DynamoStore(client("dynamodb"), TABLE_NAMES)
     wrapper = KmsKeyWrapper(client("kms"), arn)
     for vault in (Vault(store, wrapper, SystemClock(), SystemRandomness()) for _ in range(2)):
@@ -71,7 +72,7 @@ def logged(level: str) -> tuple[str, str]:
         "PYTHONPATH": os.pathsep.join([str(ROOT / "layers/shared"), str(ROOT)]),
         "AWS_LAMBDA_LOG_LEVEL": level,
         "KEYSTOW_LOG_LEVEL": level,
-        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "planted-id",
         "AWS_SECRET_ACCESS_KEY": "planted-secret",
         "AWS_SESSION_TOKEN": "planted-token",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from keystow import metrics
+from keystow.aws.errors import AwsRefused
 from keystow.events.delivery import Outcome
 from keystow.vault.kms import KmsError, KmsKeyWrapper, Wrapped
 
@@ -69,10 +70,11 @@ def test_each_outcome_of_a_delivery_is_counted_but_a_skipped_one(capsys) -> None
 @pytest.mark.parametrize("code", ["DisabledException", "KMSInvalidStateException"])
 def test_a_key_that_is_disabled_or_about_to_be_deleted_is_told(capsys, code: str) -> None:
     class Kms:
-        def decrypt(self, **_: object) -> None:
-            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "Decrypt")
+        def call(self, *_: object) -> None:
+            raise AwsRefused(code, 400)
 
+    kms: Any = Kms()
     with pytest.raises(KmsError):
-        KmsKeyWrapper(Kms(), "arn").unwrap(Wrapped(b"x", "arn"), {})
+        KmsKeyWrapper(kms, "arn").unwrap(Wrapped(b"x", "arn"), {})
     (line,) = lines(capsys)
     assert line["KeyUnusable"] == [1.0]

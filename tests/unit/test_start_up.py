@@ -25,7 +25,10 @@ NEVER = {
     "asyncio",
     "authlib",
     "boto3",
+    "botocore.client",
+    "botocore.session",
     "concurrent.futures.process",
+    "http.client",
     "httpcore",
     "httpx",
     "jinja2",
@@ -37,6 +40,7 @@ NEVER = {
     "s3transfer",
     "sqlite3",
     "unittest",
+    "urllib3",
     "yaml",
 }
 # What reading a connection needs not even that for: bodies, catalogue checks, refreshing, events.
@@ -124,12 +128,12 @@ def test_reading_a_connection_starts_with_what_it_needs_and_no_more() -> None:
     assert loaded("get_connection", "store", "vault") & NEVER_WHEN_READING == set()
 
 
-def test_reading_a_connection_makes_its_clients_from_botocore() -> None:
+def test_reading_a_connection_makes_its_clients_of_aws() -> None:
     # Else the lists above would hold nothing against a start that loads something else instead.
     found = loaded("get_connection", "store", "vault")
-    assert {"botocore.client", "cryptography.hazmat.primitives.ciphers.aead"} <= found
+    assert {"keystow.aws.client", "cryptography.hazmat.primitives.ciphers.aead"} <= found
 
 
 def test_serving_the_connect_ui_needs_neither_tables_nor_keys() -> None:
     found = loaded("connect_ui")
-    assert found & {"keystow.store.dynamodb", "keystow.aws", "pydantic"} == set()
+    assert found & {"keystow.store.dynamodb", "keystow.aws.client", "pydantic"} == set()

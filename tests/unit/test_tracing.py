@@ -7,14 +7,18 @@ import socket
 from typing import Any
 
 import pytest
-from moto import mock_aws
 
-from keystow import aws, tracing
+from keystow import tracing
+from keystow.aws import clients as aws
+from keystow.aws.client import Client
+from keystow.aws.credentials import Credentials
+from keystow.aws.errors import AwsRefused, AwsUnanswered
 from keystow.context import Context
 from keystow.egress.client import Answer, Egress
 from keystow.egress.errors import EgressFailed
 from keystow.egress.traced import TracedEgress
 from keystow.settings import Settings
+from tests.aws_server import REGION, VARIABLES, serving
 
 ROOT = "1-67891233-abcdef012345678912345678"
 SAMPLED = f"Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:2:3"
@@ -39,20 +43,27 @@ def heard(monkeypatch):
 
 
 @pytest.fixture
-def traced(monkeypatch):
-    monkeypatch.setenv("KEYSTOW_TRACING", "Active")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def aws_url(monkeypatch):
+    """AWS, where functions look for it."""
     monkeypatch.setattr(aws, "_clients", {})
-    with mock_aws():
-        yield
+    monkeypatch.setattr(aws, "_credentials", None)
+    monkeypatch.setenv("AWS_REGION", REGION)
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    with serving() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        yield server.url
+        for client in aws._clients.values():
+            client.close()
 
 
-@pytest.mark.usefixtures("traced")
-def test_a_call_of_aws_shows_by_service_and_operation_and_nothing_else(heard):
+@pytest.mark.usefixtures("aws_url")
+def test_a_call_of_aws_shows_by_service_and_operation_and_nothing_else(heard, monkeypatch):
+    monkeypatch.setenv("KEYSTOW_TRACING", "Active")
     client = aws.client("dynamodb")
     key = {"pk": {"S": "t0ps3cr3t"}}
-    with pytest.raises(client.exceptions.ResourceNotFoundException):
-        client.get_item(TableName="nope", Key=key)
+    with pytest.raises(AwsRefused, match="ResourceNotFoundException"):
+        client.call("GetItem", {"TableName": "nope", "Key": key})
     told = heard()
     assert (told["trace_id"], told["parent_id"]) == (ROOT, "53995c3f42cd8ad8")
     assert (told["name"], told["namespace"]) == ("DynamoDB", "aws")
@@ -60,8 +71,24 @@ def test_a_call_of_aws_shows_by_service_and_operation_and_nothing_else(heard):
     assert (told["error"], told["fault"], told["throttle"]) == (True, False, False)
     assert told["end_time"] >= told["start_time"]
     assert "t0ps3cr3t" not in str(told)
-    client.list_tables()
+    client.call("ListTables", {})
     assert heard()["http"] == {"response": {"status": 200}}
+
+
+@pytest.mark.usefixtures("heard")
+def test_a_call_of_aws_that_brought_no_answer_shows_as_a_fault(heard, monkeypatch):
+    told: list[Any] = []
+    service = aws.SERVICES["kms"]
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    client = Client(
+        service, REGION, url, Credentials(VARIABLES), told=tracing.tell_of_call, sleep=told.append
+    )
+    with pytest.raises(AwsUnanswered, match="ConnectFailed"):
+        client.call("Decrypt", {})
+    document = heard()
+    assert (document["name"], document["fault"]) == ("KMS", True)
+    assert document["aws"] == {"operation": "Decrypt"}
 
 
 @pytest.mark.parametrize(
@@ -116,12 +143,11 @@ def test_no_trace_and_no_daemon_harm_nothing(monkeypatch, trace, daemon):
         assert TracedEgress(allow_loopback=True).send("GET", url).status == 200
 
 
-def test_only_active_tracing_follows_calls(monkeypatch):
-    monkeypatch.setattr(aws, "_clients", {})
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    followed: list[Any] = []
-    monkeypatch.setattr(tracing, "follow", followed.append)
-    aws.client("sqs")
-    assert followed == []
+@pytest.mark.usefixtures("aws_url", "heard")
+def test_only_active_tracing_tells_of_calls(monkeypatch):
+    told: list[Any] = []
+    monkeypatch.setattr(tracing, "tell_of_call", lambda *call: told.append(call))
+    aws.client("dynamodb").call("ListTables", {})
+    assert told == []
     assert type(Context(Settings()).egress) is Egress
     assert type(Context(Settings(tracing="Active")).egress) is TracedEgress

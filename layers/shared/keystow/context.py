@@ -49,7 +49,7 @@ class Context:
     @cached_property
     def store(self) -> Store:
         """The tables."""
-        from keystow.aws import client
+        from keystow.aws.clients import client
         from keystow.store.dynamodb import DynamoStore
 
         names = {
@@ -65,7 +65,7 @@ class Context:
     @cached_property
     def kms(self) -> KeyWrapper:
         """What wraps data keys."""
-        from keystow.aws import client
+        from keystow.aws.clients import client
         from keystow.vault.kms import KmsKeyWrapper
 
         return KmsKeyWrapper(client("kms"), self.settings.kms_key_id)
@@ -93,7 +93,7 @@ class Context:
     @cached_property
     def queues(self) -> Queues:
         """The refresh queue and the webhook queue."""
-        from keystow.aws import client
+        from keystow.aws.clients import client
         from keystow.queues import SqsQueues
 
         return SqsQueues(
@@ -113,11 +113,11 @@ class Context:
     @cached_property
     def sockets(self) -> Sockets:
         """The browsers that wait for the end of an authorization."""
-        from keystow.aws import client
+        from keystow.aws.clients import client
         from keystow.sockets import ApiGatewaySockets
 
         endpoint = self.settings.websocket_endpoint
-        return ApiGatewaySockets(client("apigatewaymanagementapi", endpoint), self.store)
+        return ApiGatewaySockets(client("execute-api", endpoint), self.store)
 
 
 _current: Context | None = None

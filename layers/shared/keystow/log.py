@@ -1,9 +1,8 @@
 """The one logger: structured lines, with nothing in them that a request's text could put there.
 
-What other packages log at DEBUG is what they send and receive: botocore the answers of KMS, with
-data keys in plain, and the items of the tables; httpcore the headers to providers. Lambda opens the
-root logger to them with the level of a function's LoggingConfig, so it is closed here again.
-Whatever speaks to AWS or to the internet imports this module first.
+What other packages log at DEBUG is what they send and receive: httpcore the headers to providers.
+Lambda opens the root logger to them with the level of a function's LoggingConfig, so it is closed
+here again. Whatever speaks to the internet imports this module first.
 
 Lambda filters what a function prints by the line's `level`, which must be one of its own names, and
 believes it only beside a `timestamp` of RFC 3339; else it takes the line for INFO ("Log-level
@@ -23,7 +22,7 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 # Python's names of levels that Lambda calls otherwise.
 _LAMBDA_LEVELS: Final = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
-for _name in (None, "botocore", "urllib3", "httpcore", "authlib"):
+for _name in (None, "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 

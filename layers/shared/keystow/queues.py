@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
+from keystow.aws.errors import AwsError
+
+if TYPE_CHECKING:
+    from keystow.aws.client import Client
 
 MAX_DELAY_SECONDS = 900
 # What SQS takes as the name of a message group.
@@ -45,10 +48,15 @@ class Queues(Protocol):
 
 
 class SqsQueues:
-    """The queues of a deployment."""
+    """The queues of a deployment.
+
+    Args:
+        client: of SQS.
+        refresh_url, webhook_url, dead_webhook_url: their URLs; empty: there is none.
+    """
 
     def __init__(
-        self, client: Any, refresh_url: str, webhook_url: str, dead_webhook_url: str = ""
+        self, client: Client, refresh_url: str, webhook_url: str, dead_webhook_url: str = ""
     ) -> None:
         self._client = client
         self._refresh_url = refresh_url
@@ -72,12 +80,14 @@ class SqsQueues:
             self._send(self._dead_webhook_url, body, 0)
 
     def _send(self, url: str, body: dict[str, Any], delay: float, group: str = "") -> None:
+        request = {
+            "QueueUrl": url,
+            "MessageBody": json.dumps(body, separators=(",", ":")),
+            "DelaySeconds": max(0, min(MAX_DELAY_SECONDS, int(delay))),
+        }
+        if group:
+            request["MessageGroupId"] = group
         try:
-            self._client.send_message(
-                QueueUrl=url,
-                MessageBody=json.dumps(body, separators=(",", ":")),
-                DelaySeconds=max(0, min(MAX_DELAY_SECONDS, int(delay))),
-                **({"MessageGroupId": group} if group else {}),
-            )
-        except (BotoCoreError, ClientError) as error:
-            raise QueueUnavailable(type(error).__name__) from error
+            self._client.call("SendMessage", request)
+        except AwsError as error:
+            raise QueueUnavailable(error.code) from error

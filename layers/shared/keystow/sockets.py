@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from keystow.aws.client import path_part
+from keystow.aws.errors import AwsRefused, AwsUnanswered
 from keystow.store import Put
 from keystow.store.tables import browser_socket
 
 if TYPE_CHECKING:
+    from keystow.aws.client import Client
     from keystow.clock import Clock
     from keystow.store import Store
 
@@ -38,26 +39,25 @@ class ApiGatewaySockets:
     """Sockets held by API Gateway.
 
     Args:
-        client: a botocore client of ``apigatewaymanagementapi``.
+        client: of ``execute-api``, at the endpoint of the WebSocket API's stage.
         store: maps public ids to API Gateway's own.
     """
 
-    def __init__(self, client: Any, store: Store) -> None:
+    def __init__(self, client: Client, store: Store) -> None:
         self._client = client
         self._store = store
 
     def push(self, connection: str, frame: dict[str, Any]) -> bool:
         """Send a frame to a socket; return False when it is not (or not yet) there."""
+        data = json.dumps(frame, separators=(",", ":")).encode()
+        path = f"/@connections/{path_part(connection)}"
         try:
-            self._client.post_to_connection(
-                ConnectionId=connection, Data=json.dumps(frame, separators=(",", ":")).encode()
-            )
-        except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if status == _GONE or error.response["Error"]["Code"] == "GoneException":
+            self._client.post("PostToConnection", path, data)
+        except AwsRefused as error:
+            if error.status == _GONE:
                 return False
             raise
-        except BotoCoreError:
+        except AwsUnanswered:
             return False
         return True
 
@@ -109,8 +109,11 @@ def failure(
 
 def invoke_later(function: str, event: dict[str, Any]) -> None:
     """Invoke a function without waiting for it."""
-    from keystow.aws import client
+    from keystow.aws.clients import client
 
-    client("lambda").invoke(
-        FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode()
+    client("lambda").post(
+        "Invoke",
+        f"/2015-03-31/functions/{path_part(function)}/invocations",
+        json.dumps(event).encode(),
+        {"x-amz-invocation-type": "Event"},
     )

@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 _HEADER: Final = b'{"format": "json", "version": 1}\n'
-_BEGAN: Final = "keystow_began"
 _THROTTLED: Final = 429
 _REFUSED: Final = range(400, 500)
 _FAULT: Final = 500
@@ -28,17 +27,17 @@ _LONGEST_NAME: Final = 200
 Namespace = Literal["aws", "remote"]
 
 
-def follow(client: Any) -> None:
-    """Tell of every call of a botocore client; once, however often it is asked."""
-    service = str(client.meta.service_model.service_id)
-    events = client.meta.events
-    place = str(client.meta.service_model.service_name)
-    for moment, handler in (
-        ("before-call", _began),
-        ("after-call", _ended),
-        ("after-call-error", _failed),
-    ):
-        events.register(f"{moment}.{place}", _of(handler, service), unique_id=f"keystow-{moment}")
+def tell_of_call(service: str, operation: str, began: float, status: int | None) -> None:
+    """Send the subsegment of a call of AWS (:mod:`keystow.aws`), if this invocation is traced.
+
+    Args:
+        service: its title.
+        operation: its name.
+        began: epoch seconds.
+        status: of the last answer; None when none came.
+    """
+    about = {"aws": {"operation": operation}, "http": {"response": {"status": status or 0}}}
+    tell(service, "aws", began, status=status, about=about)
 
 
 def tell(
@@ -93,28 +92,3 @@ def _trace() -> tuple[str, str, tuple[str, int]] | None:
     if "Root" not in parts or "Parent" not in parts:
         return None
     return parts["Root"], parts["Parent"], (host, int(port))
-
-
-def _of(handler: Any, service: str) -> Any:
-    def handle(**event: Any) -> None:
-        handler(service, **event)
-
-    return handle
-
-
-def _began(_service: str, *, context: dict[str, Any], model: Any, **_: Any) -> None:
-    context[_BEGAN] = (time.time(), str(model.name))
-
-
-def _ended(service: str, *, context: dict[str, Any], http_response: Any, **_: Any) -> None:
-    _tell_of_call(service, context, http_response.status_code)
-
-
-def _failed(service: str, *, context: dict[str, Any], **_: Any) -> None:
-    _tell_of_call(service, context, None)
-
-
-def _tell_of_call(service: str, context: dict[str, Any], status: int | None) -> None:
-    began, operation = context.get(_BEGAN, (time.time(), "unknown"))
-    about = {"aws": {"operation": operation}, "http": {"response": {"status": status or 0}}}
-    tell(service, "aws", began, status=status, about=about)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from keystow.aws.errors import AwsRefused
+from keystow.log import logger
 from keystow.store import StoreUnavailable
 from tests.integration.integrations.calls import call
 from tests.support import make_context
@@ -59,6 +61,21 @@ def test_health_and_readiness():
     assert (answer.status, answer.code) == (503, "temporarily_unavailable")
     assert ask("HEAD", "/ready", ctx=ctx).status == 503
     assert ask("GET", "/health", "GET /health", ctx).status == 200
+
+
+def test_why_it_is_not_ready_is_logged_by_awss_code_and_nothing_else(monkeypatch):
+    class Refusing:
+        def get(self, _key):
+            body = {"message": "role keystow-x may not read table keystow-y"}
+            raise AwsRefused("AccessDeniedException", 400, body)
+
+    logged = []
+    monkeypatch.setattr(logger, "warning", lambda *line, extra: logged.append((*line, extra)))
+    ctx = make_context(store=Refusing())
+    assert ask("GET", "/ready", "GET /ready", ctx).status == 503
+    assert logged == [
+        ("not ready", {"cause": "AwsRefused", "detail": "AccessDeniedException"}),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from keystow.environments import bootstrap
@@ -24,18 +22,7 @@ OWN = {
 @pytest.fixture
 def ctx(monkeypatch, tmp_path):
     use_catalogue(monkeypatch, tmp_path)
-    with moto_store() as (store, client):
-        # moto applies a failing transaction and takes it back, in the sight of everybody else.
-        # DynamoDB's transactions are isolated, so here one call runs at a time; what the functions
-        # do between their calls still interleaves.
-        lock = threading.Lock()
-        send = client._make_api_call
-
-        def one_at_a_time(*request):
-            with lock:
-                return send(*request)
-
-        monkeypatch.setattr(client, "_make_api_call", one_at_a_time)
+    with moto_store() as (store, _client):
         yield make_context(store=store)
     forget_catalogue()
 

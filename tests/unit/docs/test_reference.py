@@ -130,6 +130,18 @@ def test_every_setting_is_documented_with_its_variable_and_default():
     assert documented == expected
 
 
+def test_every_variable_of_aws_that_functions_read_is_documented_and_no_other():
+    table = sections(text("docs/settings.md"), 2)["Variables of AWS that functions read"]
+    documented = {name.replace("<SERVICE>", "") for row in rows(table) for name in names(row[0])}
+    read: set[str] = set()
+    for path in (ROOT / "layers/shared/keystow").rglob("*.py"):
+        found = re.findall(
+            r'"(_?(?:AWS_|X_AMZN_)[A-Z_]+)(?=["{])', path.read_text(encoding="utf-8")
+        )
+        read |= set(found)
+    assert documented == read
+
+
 def test_the_settings_said_to_come_from_the_template_do():
     table = sections(text("docs/settings.md"), 2)["Environment variables of the functions"]
     said = {names(row[0])[0] for row in rows(table) if row[2].startswith("template")}

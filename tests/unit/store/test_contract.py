@@ -1,4 +1,7 @@
-"""What every store must do: one suite for the in-memory twin and for DynamoDB on moto."""
+"""What every store must do: one suite for the in-memory twin, for DynamoDB, and for the reference.
+
+The reference is the same store on botocore: what our client of AWS does otherwise, fails here.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,12 @@ from keystow.store import (
     Update,
     tables,
 )
+from keystow.store.dynamodb import DynamoStore
 from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW, THERE
 from keystow.store.store import pages
-from tests.support import TABLE_NAMES, moto_store, run_in_parallel
+from tests.aws_server import serving
+from tests.support import TABLE_NAMES, create_tables, run_in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,18 +44,29 @@ OTHER = Key(tables.EVENTS, "evt_1", "event")
 
 
 @pytest.fixture(scope="module")
-def dynamodb() -> Iterator[tuple[Store, Any]]:
-    with moto_store() as made:
-        yield made
+def dynamodb() -> Iterator[tuple[dict[str, Store], Any]]:
+    with serving() as aws:
+        client = aws.botocore("dynamodb")
+        create_tables(client)
+        ours = aws.client("dynamodb")
+        reference: Any = aws.reference("dynamodb")
+        yield (
+            {
+                "dynamodb": DynamoStore(ours, TABLE_NAMES),
+                "reference": DynamoStore(reference, TABLE_NAMES),
+            },
+            client,
+        )
+        ours.close()
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture(params=["memory", "dynamodb", "reference"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    dynamo, client = request.getfixturevalue("dynamodb")
-    yield dynamo
+    stores, client = request.getfixturevalue("dynamodb")
+    yield stores[request.param]
     for table in TABLE_NAMES.values():
         for item in client.scan(TableName=table)["Items"]:
             client.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})

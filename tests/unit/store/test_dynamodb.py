@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from keystow.aws.errors import AwsRefused, AwsUnanswered
 from keystow.store import (
     ConditionFailed,
     ItemTooLarge,
@@ -29,24 +29,21 @@ class Scripted:
         self.outcomes = list(outcomes)
         self.requests: list[tuple[str, dict[str, Any]]] = []
 
-    def __getattr__(self, name: str) -> Any:
-        def call(**request: Any) -> Any:
-            self.requests.append((name, request))
-            outcome = self.outcomes.pop(0)
-            if isinstance(outcome, Exception):
-                raise outcome
-            return outcome
-
-        return call
+    def call(self, name: str, request: dict[str, Any]) -> Any:
+        self.requests.append((name, request))
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
-def error(code: str, status: int = 400, message: str = "", **more: Any) -> ClientError:
-    response: Any = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-        **more,
-    }
-    return ClientError(response, "Operation")
+def store_on(*outcomes: Any) -> tuple[dynamodb.DynamoStore, Scripted]:
+    client: Any = Scripted(*outcomes)
+    return dynamodb.DynamoStore(client, TABLE_NAMES), client
+
+
+def error(code: str, status: int = 400, message: str = "", **more: Any) -> AwsRefused:
+    return AwsRefused(code, status, {"message": message, **more})
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +59,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         (error("ThrottlingException"), StoreUnavailable),
         (error("InternalServerError", 500), StoreUnavailable),
         (error("ServiceUnavailable", 503), StoreUnavailable),
-        (EndpointConnectionError(endpoint_url="https://dynamodb"), StoreUnavailable),
-        (ReadTimeoutError(endpoint_url="https://dynamodb"), StoreUnavailable),
+        (AwsUnanswered("ConnectFailed"), StoreUnavailable),
+        (AwsUnanswered("ReadTimedOut"), StoreUnavailable),
         (error("ConditionalCheckFailedException"), ConditionFailed),
         (
             error(
@@ -72,12 +69,12 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
             ),
             ItemTooLarge,
         ),
-        (error("ValidationException", message="Invalid KeyConditionExpression"), ClientError),
-        (error("AccessDeniedException"), ClientError),
+        (error("ValidationException", message="Invalid KeyConditionExpression"), AwsRefused),
+        (error("AccessDeniedException"), AwsRefused),
     ],
 )
 def test_an_error_of_dynamodb_has_one_meaning(cause: Exception, expected: type) -> None:
-    store = dynamodb.DynamoStore(Scripted(cause), TABLE_NAMES)
+    store, _client = store_on(cause)
 
     with pytest.raises(expected):
         store.put(Put(KEY, {"a": 1}))
@@ -113,20 +110,19 @@ def test_a_cancelled_transaction_says_why(
     reasons: list[dict[str, str]], expected: type[Exception]
 ) -> None:
     cause = error("TransactionCanceledException", CancellationReasons=reasons)
-    store = dynamodb.DynamoStore(Scripted(cause), TABLE_NAMES)
+    store, _client = store_on(cause)
 
     with pytest.raises(expected):
         store.transact([Put(KEY, {"a": 1})])
 
 
-def conflict() -> ClientError:
+def conflict() -> AwsRefused:
     reasons = [{"Code": "TransactionConflict"}]
     return error("TransactionCanceledException", CancellationReasons=reasons)
 
 
 def test_a_conflict_of_transactions_passes_by_itself() -> None:
-    client = Scripted(conflict(), error("TransactionInProgressException"), {})
-    store = dynamodb.DynamoStore(client, TABLE_NAMES)
+    store, client = store_on(conflict(), error("TransactionInProgressException"), {})
 
     store.transact([Put(KEY, {"a": 1})], token="t")
 
@@ -135,18 +131,28 @@ def test_a_conflict_of_transactions_passes_by_itself() -> None:
 
 
 def test_a_conflict_that_lasts_is_handed_on() -> None:
-    store = dynamodb.DynamoStore(Scripted(*(conflict() for _ in range(8))), TABLE_NAMES)
+    store, _client = store_on(*(conflict() for _ in range(8)))
 
     with pytest.raises(TransactionConflict):
         store.transact([Put(KEY, {"a": 1})])
 
 
 def test_reads_of_the_table_are_strongly_consistent() -> None:
-    client = Scripted({"Item": {"pk": {"S": "env1"}}}, {"Items": []}, {"Items": []})
-    store = dynamodb.DynamoStore(client, TABLE_NAMES)
+    store, client = store_on({"Item": {"pk": {"S": "env1"}}}, {"Items": []}, {"Items": []})
 
     store.get(KEY)
     store.query(tables.REGISTRY, "env1")
     store.query(tables.EVENTS, "1", index="by_due")
 
     assert [request.get("ConsistentRead") for _, request in client.requests] == [True, True, None]
+
+
+def test_a_transaction_without_a_token_of_its_own_is_given_one_for_its_repeats() -> None:
+    store, client = store_on(conflict(), {}, {})
+
+    store.transact([Put(KEY, {"a": 1})])
+    store.transact([Put(KEY, {"a": 1})])
+
+    first, repeat, other = (request["ClientRequestToken"] for _, request in client.requests)
+    assert first == repeat != other
+    assert 1 <= len(first) <= 36

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
 
 from keystow import metrics
+from keystow.aws.errors import AwsRefused, AwsUnanswered
 from keystow.vault.kms import KmsError, KmsKeyWrapper, Wrapped
 
 NEWEST = "arn:aws:kms:eu-central-1:1:key/newest"
@@ -22,29 +22,31 @@ class Client:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._failure = failure
 
-    def __getattr__(self, name: str) -> Any:
-        def call(**request: Any) -> dict[str, Any]:
-            self.asked.append((name, request))
-            if self._failure is not None:
-                raise self._failure
-            return {"Plaintext": b"plain", "CiphertextBlob": b"fresh", "KeyId": NEWEST}
+    def call(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append((name, request))
+        if self._failure is not None:
+            raise self._failure
+        # "plain" and "fresh"
+        return {"Plaintext": "cGxhaW4=", "CiphertextBlob": "ZnJlc2g=", "KeyId": NEWEST}
 
-        return call
+
+def failing(failure: Exception) -> Any:
+    return Client(failure)
 
 
 def test_a_data_key_is_made_by_the_newest_key_and_bound_to_its_context() -> None:
-    client = Client()
+    client: Any = Client()
     made = KmsKeyWrapper(client, NEWEST).generate(CONTEXT)
     assert made == (b"plain", Wrapped(b"fresh", NEWEST))
     request = {"KeyId": NEWEST, "KeySpec": "AES_256", "EncryptionContext": CONTEXT}
-    assert client.asked == [("generate_data_key", request)]
+    assert client.asked == [("GenerateDataKey", request)]
 
 
 def test_a_data_key_opens_with_the_key_that_its_row_names_and_no_other() -> None:
-    client = Client()
+    client: Any = Client()
     assert KmsKeyWrapper(client, NEWEST).unwrap(Wrapped(b"blob", FORMER), CONTEXT) == b"plain"
-    request = {"KeyId": FORMER, "CiphertextBlob": b"blob", "EncryptionContext": CONTEXT}
-    assert client.asked == [("decrypt", request)]
+    request = {"KeyId": FORMER, "CiphertextBlob": "YmxvYg==", "EncryptionContext": CONTEXT}
+    assert client.asked == [("Decrypt", request)]
 
 
 THERE = "arn:aws:kms:us-east-1:1:key/mrk-one"
@@ -67,17 +69,17 @@ def test_a_key_of_one_region_is_asked_where_it_is() -> None:
 
 
 def test_a_data_key_is_wrapped_anew_from_its_own_key_to_the_newest_in_the_same_context() -> None:
-    client = Client()
+    client: Any = Client()
     fresh = KmsKeyWrapper(client, NEWEST).rewrap(Wrapped(b"blob", FORMER), CONTEXT)
     assert fresh == Wrapped(b"fresh", NEWEST)
     request = {
         "SourceKeyId": FORMER,
         "SourceEncryptionContext": CONTEXT,
-        "CiphertextBlob": b"blob",
+        "CiphertextBlob": "YmxvYg==",
         "DestinationKeyId": NEWEST,
         "DestinationEncryptionContext": CONTEXT,
     }
-    assert client.asked == [("re_encrypt", request)]
+    assert client.asked == [("ReEncrypt", request)]
 
 
 @pytest.mark.parametrize(
@@ -92,18 +94,18 @@ def test_a_data_key_is_wrapped_anew_from_its_own_key_to_the_newest_in_the_same_c
     ],
 )
 def test_only_a_broken_wrapped_key_is_taken_for_one(code: str, altered: bool) -> None:
-    refusal = ClientError({"Error": {"Code": code, "Message": ""}}, "Decrypt")
+    refusal = AwsRefused(code, 400)
     with pytest.raises(KmsError) as raised:
-        KmsKeyWrapper(Client(refusal), NEWEST).unwrap(Wrapped(b"blob", FORMER), CONTEXT)
+        KmsKeyWrapper(failing(refusal), NEWEST).unwrap(Wrapped(b"blob", FORMER), CONTEXT)
     assert (raised.value.code, raised.value.altered) == (code, altered)
     assert str(raised.value) == code
 
 
 def test_kms_out_of_reach_is_no_broken_key() -> None:
-    away = EndpointConnectionError(endpoint_url="https://kms.example")
+    away = AwsUnanswered("ConnectFailed")
     with pytest.raises(KmsError) as raised:
-        KmsKeyWrapper(Client(away), NEWEST).generate(CONTEXT)
-    assert (raised.value.code, raised.value.altered) == ("EndpointConnectionError", False)
+        KmsKeyWrapper(failing(away), NEWEST).generate(CONTEXT)
+    assert (raised.value.code, raised.value.altered) == ("ConnectFailed", False)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_a_kms_key_that_opens_nothing_any_more_is_counted_for_the_alarm(
 ) -> None:
     counted: list[str] = []
     monkeypatch.setattr(metrics, "count", counted.append)
-    refusal = ClientError({"Error": {"Code": code, "Message": ""}}, "Decrypt")
+    refusal = AwsRefused(code, 400)
     with pytest.raises(KmsError):
-        KmsKeyWrapper(Client(refusal), NEWEST).unwrap(Wrapped(b"blob", FORMER), CONTEXT)
+        KmsKeyWrapper(failing(refusal), NEWEST).unwrap(Wrapped(b"blob", FORMER), CONTEXT)
     assert counted == ([metrics.KEY_UNUSABLE] if alarmed else [])

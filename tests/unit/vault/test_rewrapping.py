@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
-import botocore.session
 import pytest
-from moto import mock_aws
 
 from keystow.environments import rewrapping, service
 from keystow.store import Update, tables
@@ -14,6 +13,7 @@ from keystow.vault import Purpose, Vault, VaultUnavailable
 from keystow.vault.kms import KmsError, KmsKeyWrapper
 from keystow.vault.vault import CACHE_SECONDS
 from tests.app import function
+from tests.aws_server import serving
 from tests.support import make_context
 
 BINDING = ("integration", "c1", "connection#secret", "g1", "1")
@@ -246,11 +246,9 @@ def test_an_event_that_was_never_answered_is_refused(event: dict[str, Any]) -> N
 
 
 def test_it_works_with_kms_itself() -> None:
-    with mock_aws():
-        session = botocore.session.get_session()
-        session.set_credentials("testing", "testing")
-        client = session.create_client("kms", region_name="eu-central-1")
-        first, second = (client.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    with serving() as aws, closing(aws.client("kms")) as client:
+        looking = aws.botocore("kms")
+        first, second = (looking.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
         ctx: Any = make_context(kms=KmsKeyWrapper(client, first))
         ctx.environment = service.create(ctx, "dev", is_production=False).id
         envelope = seal(ctx)

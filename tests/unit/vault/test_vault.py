@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from keystow.value import replace
 from keystow.vault import Envelope, Purpose, Vault, VaultError, VaultUnavailable
 from keystow.vault.kms import KmsError, KmsKeyWrapper, Wrapped
 from keystow.vault.vault import CACHE_SECONDS, WARM_SECONDS
+from tests.aws_server import serving
 from tests.support import CountingRandom, FakeKms, make_context, run_in_parallel
 
 BINDING = ("integration", "c1", "connection#secret", "g1", "1")
@@ -268,14 +270,8 @@ def test_destroying_a_data_key_destroys_what_it_sealed() -> None:
 
 
 def test_it_works_with_kms_itself() -> None:
-    import botocore.session
-    from moto import mock_aws
-
-    with mock_aws():
-        session = botocore.session.get_session()
-        session.set_credentials("testing", "testing")
-        client = session.create_client("kms", region_name="eu-central-1")
-        key_id = client.create_key()["KeyMetadata"]["KeyId"]
+    with serving() as aws, closing(aws.client("kms")) as client:
+        key_id = aws.botocore("kms").create_key()["KeyMetadata"]["KeyId"]
         ctx = make_context(kms=KmsKeyWrapper(client, key_id))
         envelope = sealed(ctx)
         fresh = Vault(ctx.store, KmsKeyWrapper(client, key_id), ctx.clock, ctx.random)

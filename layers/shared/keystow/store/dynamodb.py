@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from keystow.aws.errors import AwsRefused, AwsUnanswered
 from keystow.store import bounds
 from keystow.store.operations import (
     Above,
@@ -39,16 +40,15 @@ from keystow.store.tables import TABLES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from keystow.aws.client import Client
+
 _COMPARISONS = {Below: "<", AtMost: "<=", Above: ">", Equals: "="}
 _CONFLICT_ATTEMPTS = 8
 _TOO_LARGE = ("item size", "exceeded the maximum", "collection size")
 
 
 def to_attribute(value: Any) -> dict[str, Any]:
-    """Return a value as a DynamoDB attribute value.
-
-    boto3's serializer needs boto3 (start-up time) and Decimal for every number; the types of our
-    items are few.
+    """Return a value as a DynamoDB attribute value, in JSON: bytes are Base64.
 
     Raises:
         TypeError: for a type that items do not hold.
@@ -63,7 +63,7 @@ def to_attribute(value: Any) -> dict[str, Any]:
         case int():
             return {"N": str(value)}
         case bytes():
-            return {"B": value}
+            return {"B": b64encode(value).decode()}
         case dict():
             return {"M": {name: to_attribute(entry) for name, entry in value.items()}}
         case list() | tuple():
@@ -73,9 +73,11 @@ def to_attribute(value: Any) -> dict[str, Any]:
 
 
 def from_attribute(attribute: Mapping[str, Any]) -> Any:
-    """Return the value of a DynamoDB attribute value."""
+    """Return the value of a DynamoDB attribute value in JSON."""
     ((kind, value),) = attribute.items()
     match kind:
+        case "B":
+            return b64decode(value)
         case "N":
             return int(value)
         case "NULL":
@@ -165,11 +167,11 @@ class DynamoStore:
     """The store of a deployment.
 
     Args:
-        client: a botocore client of DynamoDB.
+        client: of DynamoDB.
         names: logical table name → name in the account.
     """
 
-    def __init__(self, client: Any, names: Mapping[str, str]) -> None:
+    def __init__(self, client: Client, names: Mapping[str, str]) -> None:
         self._client = client
         self._names = names
 
@@ -177,7 +179,7 @@ class DynamoStore:
         """Return an item, or None."""
         if not bounds.fits(key):
             return None
-        answer = self._call("get_item", **self._locate(key), ConsistentRead=True)
+        answer = self._call("GetItem", **self._locate(key), ConsistentRead=True)
         return _item(answer["Item"]) if "Item" in answer else None
 
     def query(
@@ -217,20 +219,20 @@ class DynamoStore:
             request["Limit"] = limit
         if start is not None:
             request["ExclusiveStartKey"] = _attributes(start)
-        answer = self._call("query", **request)
+        answer = self._call("Query", **request)
         last = answer.get("LastEvaluatedKey")
         return Page([_item(found) for found in answer["Items"]], _item(last) if last else None)
 
     def put(self, operation: Put) -> None:
         """Write one item."""
         bounds.check([operation])
-        self._call("put_item", **self._compile(operation), **_SHOW_FOUND)
+        self._call("PutItem", **self._compile(operation), **_SHOW_FOUND)
 
     def update(self, operation: Update) -> Item:
         """Change one item and return it whole."""
         bounds.check([operation])
         answer = self._call(
-            "update_item", **self._compile(operation), ReturnValues="ALL_NEW", **_SHOW_FOUND
+            "UpdateItem", **self._compile(operation), ReturnValues="ALL_NEW", **_SHOW_FOUND
         )
         return _item(answer["Attributes"])
 
@@ -238,7 +240,7 @@ class DynamoStore:
         """Remove one item; it need not be there."""
         if not bounds.fits(key):
             return
-        self._call("delete_item", **self._locate(key))
+        self._call("DeleteItem", **self._locate(key))
 
     def transact(self, operations: Sequence[Operation], token: str | None = None) -> None:
         """Write all or nothing."""
@@ -248,10 +250,9 @@ class DynamoStore:
             {kinds[type(operation)]: {**self._compile(operation), **_SHOW_FOUND}}
             for operation in operations
         ]
-        request: dict[str, Any] = {"TransactItems": entries}
-        if token is not None:
-            request["ClientRequestToken"] = token
-        self._call("transact_write_items", **request)
+        # Without a token, a repeat of what was written would fail its own conditions.
+        named = token or os.urandom(16).hex()
+        self._call("TransactWriteItems", TransactItems=entries, ClientRequestToken=named)
 
     def _locate(self, key: Key) -> dict[str, Any]:
         return {
@@ -278,15 +279,15 @@ class DynamoStore:
     def _call(self, name: str, **request: Any) -> Any:
         for attempt in range(_CONFLICT_ATTEMPTS):
             try:
-                return getattr(self._client, name)(**request)
-            except ClientError as error:
+                return self._client.call(name, request)
+            except AwsRefused as error:
                 translated = _translated(error)
                 if not isinstance(translated, TransactionConflict):
                     raise translated from error
                 if attempt == _CONFLICT_ATTEMPTS - 1:
                     raise translated from error
-            except BotoCoreError as error:
-                raise StoreUnavailable(type(error).__name__) from error
+            except AwsUnanswered as error:
+                raise StoreUnavailable(error.code) from error
             # Nothing was written: another transaction held an item for some milliseconds.
             time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311 - jitter
         raise AssertionError("unreachable")
@@ -296,25 +297,27 @@ class DynamoStore:
 _SHOW_FOUND = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
 
-def _translated(error: Any) -> Exception:
-    code = error.response["Error"]["Code"]
-    message = error.response["Error"].get("Message", "").lower()
+def _translated(error: AwsRefused) -> Exception:
+    code, message = error.code, error.message.lower()
     if code == "ConditionalCheckFailedException":
-        found = error.response.get("Item")
+        found = error.body.get("Item")
         return ConditionFailed([0], [_item(found) if found else None])
     if code == "TransactionCanceledException":
-        return _cancelled(error.response.get("CancellationReasons", []))
+        return _cancelled(error.body.get("CancellationReasons", []))
     if code in {"TransactionInProgressException", "TransactionConflictException"}:
         return TransactionConflict(code)
     if code == "ValidationException" and any(text in message for text in _TOO_LARGE):
         return ItemTooLarge(code)
     if code == "ItemCollectionSizeLimitExceededException":
         return ItemTooLarge(code)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    if status >= 500 or "Throttl" in code or "Exceeded" in code or "Timeout" in code:  # noqa: PLR2004
+    if (
+        error.status >= 500  # noqa: PLR2004
+        or "Throttl" in code
+        or "Exceeded" in code
+        or "Timeout" in code
+    ):
         return StoreUnavailable(code)
-    untranslated: Exception = error
-    return untranslated
+    return error
 
 
 def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> Exception:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from keystow import metrics
+from keystow.aws.errors import AwsError
 from keystow.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from keystow.aws.client import Client
 
 # Parts of a KMS key's ARN, which stand between colons.
 ARN = ("arn", "partition", "kms", "region", "account", "key")
@@ -71,23 +73,23 @@ class KmsKeyWrapper:
     key policies and roles decide by it (AWS KMS developer guide, "Encryption context").
 
     Args:
-        client: botocore's client of KMS.
+        client: of KMS.
         key_id: ARN of the KMS key that wraps new data keys.
     """
 
-    def __init__(self, client: Any, key_id: str) -> None:
+    def __init__(self, client: Client, key_id: str) -> None:
         self._client = client
         self.key_id = key_id
 
     def generate(self, context: Mapping[str, str]) -> tuple[bytes, Wrapped]:
         """Return a new 256-bit data key, plain and wrapped. Raises KmsError."""
         answer = self._call(
-            "generate_data_key",
+            "GenerateDataKey",
             KeyId=self.key_id,
             KeySpec="AES_256",
             EncryptionContext=dict(context),
         )
-        return bytes(answer["Plaintext"]), _wrapped(answer)
+        return b64decode(answer["Plaintext"]), _wrapped(answer)
 
     def unwrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> bytes:
         """Return the plain data key of a wrapped one. Raises KmsError.
@@ -95,20 +97,20 @@ class KmsKeyWrapper:
         Which keys may open at all is for the function's role to say, not for the row.
         """
         answer = self._call(
-            "decrypt",
+            "Decrypt",
             KeyId=self._here(wrapped.key),
-            CiphertextBlob=wrapped.blob,
+            CiphertextBlob=b64encode(wrapped.blob).decode(),
             EncryptionContext=dict(context),
         )
-        return bytes(answer["Plaintext"])
+        return b64decode(answer["Plaintext"])
 
     def rewrap(self, wrapped: Wrapped, context: Mapping[str, str]) -> Wrapped:
         """Return a data key wrapped anew, inside KMS: nobody sees it plain. Raises KmsError."""
         answer = self._call(
-            "re_encrypt",
+            "ReEncrypt",
             SourceKeyId=self._here(wrapped.key),
             SourceEncryptionContext=dict(context),
-            CiphertextBlob=wrapped.blob,
+            CiphertextBlob=b64encode(wrapped.blob).decode(),
             DestinationKeyId=self.key_id,
             DestinationEncryptionContext=dict(context),
         )
@@ -128,15 +130,12 @@ class KmsKeyWrapper:
 
     def _call(self, name: str, **request: Any) -> Any:
         try:
-            return getattr(self._client, name)(**request)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _UNUSABLE:
+            return self._client.call(name, request)
+        except AwsError as error:
+            if error.code in _UNUSABLE:
                 metrics.count(metrics.KEY_UNUSABLE)
-            raise KmsError(code, altered=code in _ALTERED) from error
-        except BotoCoreError as error:
-            raise KmsError(type(error).__name__) from error
+            raise KmsError(error.code, altered=error.code in _ALTERED) from error
 
 
 def _wrapped(answer: Mapping[str, Any]) -> Wrapped:
-    return Wrapped(bytes(answer["CiphertextBlob"]), str(answer["KeyId"]))
+    return Wrapped(b64decode(answer["CiphertextBlob"]), str(answer["KeyId"]))

@@ -1,0 +1,113 @@
+"""AWS proves who it is before anything is said to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+from typing import TYPE_CHECKING
+
+import certifi
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from keystow.aws import wire
+from keystow.aws.errors import AwsUnanswered
+from keystow.aws.wire import Origin, request_of
+from tests.unit.aws.wire_server import acting, said
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REQUEST = request_of("POST", "/", {"host": "localhost"}, b"{}")
+
+
+def certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    chain, private = folder / f"{host}.pem", folder / f"{host}.key"
+    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return chain, private
+
+
+@pytest.fixture
+def server_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return the TLS context of a server, whose certificate alone is trusted."""
+    monkeypatch.setattr(wire, "_tls", None)
+
+    def made(host: str, *, trusted: bool = True) -> ssl.SSLContext:
+        chain, private = certificate(tmp_path, host)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(chain, private)
+        if trusted:
+            monkeypatch.setenv("AWS_CA_BUNDLE", str(chain))
+        return context
+
+    return made
+
+
+def test_a_kept_connection_needs_one_handshake(server_of) -> None:
+    with acting(said({"a": 1}), tls=server_of("localhost")) as server:
+        origin = Origin(server.url, 1, 1)
+        answers = [origin.exchange(REQUEST).body for _ in range(3)]
+        origin.close()
+        assert answers == [b'{"a": 1}'] * 3
+        assert server.connections == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("elsewhere.test", True), ("localhost", False)])
+def test_who_proves_nothing_gets_nothing(server_of, host: str, trusted: bool) -> None:
+    with acting(said({}), tls=server_of(host, trusted=trusted)) as server:
+        origin = Origin(server.url, 1, 1)
+        with pytest.raises(AwsUnanswered, match="TlsFailed"):
+            origin.exchange(REQUEST)
+        assert server.requests == []
+
+
+def test_who_never_answers_the_handshake_is_left_in_time() -> None:
+    with acting(said({})) as plain:
+        origin = Origin(f"https://localhost:{plain.port}", 0.2, 5)
+        with pytest.raises(AwsUnanswered, match="ConnectTimedOut"):
+            origin.exchange(REQUEST)
+
+
+def test_roots_are_those_of_the_layer_and_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_tls", None)
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+    read: list[str] = []
+    real = ssl.create_default_context
+
+    def noted(*, cafile: str) -> ssl.SSLContext:
+        read.append(cafile)
+        return real(cafile=cafile)
+
+    monkeypatch.setattr(wire.ssl, "create_default_context", noted)
+    context = wire.tls_context()
+    assert wire.tls_context() is context
+    assert read == [certifi.where()]
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
