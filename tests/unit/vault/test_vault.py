@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import closing
 from typing import Any
 
@@ -293,3 +295,87 @@ def test_a_key_warmed_before_a_new_month_seals_in_it_without_kms() -> None:
     ctx.clock.advance(600)
     later = ctx.vault.seal(Purpose.CREDENTIAL, "env1", BINDING, b"x")
     assert later.data_key != envelope.data_key
+
+
+def test_threads_that_need_one_data_key_at_once_ask_kms_once() -> None:
+    ctx: Any = make_context()
+    envelope = sealed(ctx)
+    ctx.clock.advance(CACHE_SECONDS)
+    everybody_waits = threading.Barrier(8)
+    unwrap = ctx.kms.unwrap
+
+    def slow(*args: Any) -> bytes:
+        everybody_waits.wait(10)
+        time.sleep(0.05)  # so that the others come while it is asked
+        return bytes(unwrap(*args))
+
+    ctx.kms.unwrap = slow
+
+    def work(_number: int) -> bytes:
+        if _number:
+            everybody_waits.wait(10)
+        return bytes(ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope))
+
+    assert run_in_parallel(8, work) == [b"secret"] * 8
+    assert ctx.kms.unwrapped == 1
+
+
+def test_the_fault_of_whoever_asks_kms_is_that_of_all_who_wait_and_is_asked_about_again() -> None:
+    ctx: Any = make_context()
+    envelope = sealed(ctx)
+    ctx.clock.advance(CACHE_SECONDS)
+    unwrap, asked = ctx.kms.unwrap, []
+
+    def failing(*_args: Any) -> bytes:
+        asked.append(1)
+        time.sleep(0.2)
+        raise KmsError("ThrottlingException")
+
+    ctx.kms.unwrap = failing
+
+    def work(_number: int) -> str:
+        try:
+            ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope)
+        except VaultUnavailable as error:
+            return str(error)
+        return ""
+
+    assert run_in_parallel(4, work) == ["ThrottlingException"] * 4
+    assert len(asked) < 4
+    ctx.kms.unwrap = unwrap
+    assert ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"secret"
+
+
+def test_a_data_key_is_fetched_beside_other_work() -> None:
+    ctx: Any = make_context()
+    envelope = sealed(ctx)
+    ctx.clock.advance(CACHE_SECONDS)
+    unwrap, unwrapped = ctx.kms.unwrap, threading.Event()
+
+    def told(*args: Any) -> bytes:
+        found = bytes(unwrap(*args))
+        unwrapped.set()
+        return found
+
+    ctx.kms.unwrap = told
+
+    with ctx.vault.fetching_ahead(Purpose.CREDENTIAL, "env1"):
+        assert unwrapped.wait(10), "nothing within has asked for it"
+
+    assert ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"secret"
+    assert ctx.kms.unwrapped == 1
+
+
+def test_a_data_key_that_cannot_be_fetched_ahead_stops_no_other_work() -> None:
+    ctx: Any = make_context()
+    sealed(ctx)
+    ctx.clock.advance(CACHE_SECONDS)
+    ctx.kms.failure = KmsError("ThrottlingException")
+
+    with ctx.vault.fetching_ahead(Purpose.CREDENTIAL, "env1"):
+        done = True
+
+    assert done
+    with ctx.vault.fetching_ahead(Purpose.CREDENTIAL, "env-without-any"):
+        pass
+    assert ctx.kms.generated == 1, "nothing is made ahead"

@@ -31,7 +31,7 @@ from keystow.store import (
     tables,
 )
 from keystow.value import replace
-from keystow.vault import VaultError, VaultUnavailable
+from keystow.vault import Purpose, VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -117,13 +117,16 @@ def read(
         ApiError: 400 ``unknown_provider_config``; 404 ``not_found``; 400 or 424
             ``invalid_credentials`` with the connection as payload; 503 ``refresh_in_progress``.
     """
-    connection, secret = find(ctx, environment, provider_config_key, connection_id)
     try:
-        if with_credentials:
-            reading = _Reading(ctx, provider_config_key, connection, secret, forced=force_refresh)
-            reading.settle()
-            connection, secret = reading.connection, reading.secret
-        sealed = secret.unseal(ctx.vault)
+        with ctx.vault.fetching_ahead(Purpose.CREDENTIAL, environment):
+            connection, secret = find(ctx, environment, provider_config_key, connection_id)
+            if with_credentials:
+                reading = _Reading(
+                    ctx, provider_config_key, connection, secret, forced=force_refresh
+                )
+                reading.settle()
+                connection, secret = reading.connection, reading.secret
+            sealed = secret.unseal(ctx.vault)
     except VaultError as error:
         metrics.count(metrics.SECRETS_UNOPENED)
         logger.error("a credential does not open", extra={"connection": connection_id})

@@ -12,9 +12,11 @@ days; and no month brings an environment near the 2^32 random nonces that one ke
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,8 @@ from keystow.value import Value
 from keystow.vault.kms import KmsError, Wrapped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from keystow.clock import Clock
     from keystow.ids import Randomness
     from keystow.store import Item, Store
@@ -97,6 +101,29 @@ class Vault:
         self._random = random
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[str, str], tuple[bytes, float]] = OrderedDict()
+        self._loading: dict[tuple[str, str, bool], Future[bytes]] = {}
+
+    @contextlib.contextmanager
+    def fetching_ahead(self, purpose: Purpose, environment: str) -> Iterator[None]:
+        """Get the data key that an envelope most likely needs, beside the work within.
+
+        An :meth:`open` within waits for it instead of asking as well, and meets its fault.
+        """
+        key_id = self._current_key(purpose)
+        if self._cached((environment, key_id)) is not None:
+            yield
+            return
+
+        def fetch() -> None:
+            with contextlib.suppress(Exception):  # whoever needs the key meets the same
+                self._key(environment, purpose, key_id, create=False)
+
+        beside = threading.Thread(target=fetch, daemon=True)
+        beside.start()
+        try:
+            yield
+        finally:
+            beside.join()  # what is left behind would stand still between two invocations
 
     def warm(self, purpose: Purpose, environment: str) -> None:
         """Have the month's data key at hand, so that a later :meth:`seal` needs no KMS.
@@ -173,6 +200,27 @@ class Vault:
         cached = self._cached((environment, key_id))
         if cached is not None:
             return cached
+        # Of many threads that need the same one, one gets it, and what it meets is all theirs.
+        name = (environment, key_id, create)
+        with self._lock:
+            others = self._loading.get(name)
+            if others is None:
+                mine = self._loading[name] = Future()
+        if others is not None:
+            return others.result()
+        try:
+            plain = self._loaded(environment, purpose, key_id, create=create)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        else:
+            mine.set_result(plain)
+            return plain
+        finally:
+            with self._lock:
+                del self._loading[name]
+
+    def _loaded(self, environment: str, purpose: Purpose, key_id: str, *, create: bool) -> bytes:
         context = encryption_context(environment, purpose)
         try:
             plain = self._load_or_make(environment, key_id, context, create=create)
