@@ -96,17 +96,6 @@ def test_an_attempt_without_a_stored_binding_is_bound_to_nobody() -> None:
     assert not state.is_bound(cookies, mine.hash, "", secure=True)
 
 
-@pytest.mark.parametrize("secure", [True, False])
-def test_clearing_takes_away_exactly_the_cookie_that_was_set(secure: bool) -> None:
-    mine, other = fresh(), fresh()
-    left = browser_after(
-        state.set_cookie(mine, secure=secure),
-        state.set_cookie(other, secure=secure),
-        state.clear_cookie(mine.hash, secure=secure),
-    )
-    assert list(left) == [state.cookie_name(other.hash, secure=secure)]
-
-
 @pytest.mark.parametrize("text", ["", "x", "\udcff", "é" * 10_000, "\0"])
 def test_any_text_in_a_callback_can_be_looked_up(text: str) -> None:
     assert len(state.hash_of(text)) == 64

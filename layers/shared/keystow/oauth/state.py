@@ -90,11 +90,6 @@ def set_cookie(state: NewState, *, secure: bool, max_age: int = DEFAULT_MAX_AGE)
     return f"{name}={state.binding.reveal()}; Max-Age={max_age}{_attributes(secure=secure)}"
 
 
-def clear_cookie(state_hash: str, *, secure: bool) -> str:
-    """Return the Set-Cookie value that removes an attempt's cookie."""
-    return f"{cookie_name(state_hash, secure=secure)}=; Max-Age=0{_attributes(secure=secure)}"
-
-
 def is_bound(
     cookies: Mapping[str, str], state_hash: str, binding_hash: str, *, secure: bool
 ) -> bool:
