@@ -15,7 +15,7 @@ from keystow.connections.save import failed_event
 from keystow.egress.client import Answer
 from keystow.environments import issuing, keys, removal, service
 from keystow.errors import ApiError
-from keystow.events import delivery, replay
+from keystow.events import delivery, endpoints, replay
 from keystow.integrations import custom
 from keystow.integrations import service as integrations
 from keystow.integrations.requests import CreateIntegration, UpdateIntegration
@@ -321,6 +321,9 @@ class Writers:
         body = PatchBody.model_validate({"tags": {"late": str(number)}})
         update.patch(*places, "first", body)
         update.merge_metadata(*places, ["first"], {"late": number})
+
+    def receiver_that_is_gone(self, number: int) -> None:
+        endpoints.disable(self._ctx, self._env, f"https://hooks.example.com/{number}")
 
     def data_key(self, _number: int) -> object:
         return self._ctx.vault.seal(Purpose.SESSION, self._env, ("x",), b"late")

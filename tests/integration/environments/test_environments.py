@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keystow.environments import bootstrap, issuing, keys, removal, service
+from keystow.events import endpoints
 from keystow.integrations import removal as integration_removal
 from keystow.records.environment import Environment
 from keystow.refresh import throttle
@@ -173,11 +174,12 @@ def test_a_put_that_leaves_the_setting_of_deletions_out_keeps_it(api, before):
 
 
 def test_a_put_lets_a_disabled_endpoint_be_tried_again(api):
-    key = tables.environment_settings(api.dev)
-    item = api.ctx.store.get(key)
-    api.ctx.store.put(Put(key, {**item, "disabled_webhooks": {"primary_url": 1}}))
-    api.send("PUT", "/environment/webhook-settings", SETTINGS)
-    assert "disabled_webhooks" not in api.ctx.store.get(key)
+    assert api.send("PUT", "/environment/webhook-settings", SETTINGS).status == 200
+    url = SETTINGS["primary_url"]
+    endpoints.disable(api.ctx, api.dev, url)
+    assert endpoints.current(api.ctx, api.dev).is_disabled(url)
+    assert api.send("PUT", "/environment/webhook-settings", SETTINGS).status == 200
+    assert not endpoints.current(api.ctx, api.dev, fresh=True).is_disabled(url)
 
 
 @pytest.mark.parametrize(

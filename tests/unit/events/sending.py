@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keystow.events import delivery, outbox
+from keystow.events import delivery, endpoints, outbox
 from keystow.events.delivery import Outcome
 from keystow.events.outbox import AuthEvent
 from keystow.store import StoreUnavailable, Update, tables
@@ -53,6 +53,12 @@ def written_event(ctx: Any, **changes: Any) -> str:
     assert planned is not None
     ctx.store.transact(planned.writes)
     return planned.event_id
+
+
+def turn_on(ctx: Any) -> None:
+    """Turn all endpoints on again, as writing the settings does, and let no container remember."""
+    ctx.store.transact([endpoints.enabling("env1")])
+    ctx.cache.pop(("webhook-endpoints", "env1"), None)
 
 
 def row(ctx: Any, event_id: str, endpoint: int = 0) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keystow.activity import log
-from keystow.events import delivery, endpoints, outbox, replay
+from keystow.events import delivery, outbox, replay
 from keystow.events.delivery import Outcome
 from keystow.events.outbox import AuthEvent
 from keystow.store import tables
@@ -21,7 +21,7 @@ from tests.support import (
     run_in_parallel,
     seed_environment,
 )
-from tests.unit.events.sending import PRIMARY, row, run_for, run_queue, written_event
+from tests.unit.events.sending import PRIMARY, row, run_for, run_queue, turn_on, written_event
 
 
 def test_an_event_is_delivered_signed() -> None:
@@ -192,7 +192,7 @@ def test_the_whole_way_holds_on_dynamodb() -> None:
 
         queued = delivery.sweep(ctx)
         outcomes = run_queue(ctx)
-        endpoints.enable(ctx, "env1")
+        turn_on(ctx)
         replayed = replay.again(ctx, event_id, 0)
         outcomes += run_queue(ctx)
 

@@ -14,7 +14,7 @@ from keystow.events import delivery, endpoints, outbox
 from keystow.events.delivery import Outcome
 from keystow.events.outbox import AuthEvent
 from keystow.store import tables
-from tests.support import FakeEgress, make_context
+from tests.support import FakeEgress, make_context, run_in_parallel, seed_environment
 from tests.unit.events.sending import (
     HOUR,
     PRIMARY,
@@ -47,8 +47,33 @@ def test_410_turns_the_endpoint_off_for_this_and_every_event() -> None:
     assert row(ctx, first)["state"] == "disabled"
     assert run_for(ctx, 100 * HOUR) == []
     assert ctx.queues.dead_webhook == []
-    item = ctx.store.get(tables.environment_settings("env1"))
-    assert PRIMARY not in str(item["disabled_webhooks"])
+    (hashed,) = ctx.store.get(tables.disabled_webhooks("env1"))["urls"]
+    assert PRIMARY not in hashed
+
+
+def test_endpoints_that_are_turned_off_at_once_are_all_off() -> None:
+    ctx: Any = make_context()
+    environment = seed_environment(ctx).environment
+    urls = [f"https://hooks.example.com/{number}" for number in range(6)]
+
+    run_in_parallel(6, lambda number: endpoints.disable(ctx, environment.id, urls[number]))
+
+    found = endpoints.current(ctx, environment.id, fresh=True)
+    assert found is not None
+    assert all(found.is_disabled(url) for url in urls)
+
+
+def test_no_more_endpoints_are_kept_off_than_a_row_holds() -> None:
+    ctx: Any = make_context()
+    environment = seed_environment(ctx).environment
+    for number in range(210):
+        endpoints.disable(ctx, environment.id, f"https://hooks.example.com/{number}")
+    off = ctx.store.get(tables.disabled_webhooks(environment.id))["urls"]
+    assert len(off) == 200
+    found = endpoints.current(ctx, environment.id, fresh=True)
+    assert found is not None
+    assert found.is_disabled("https://hooks.example.com/209")
+    assert not found.is_disabled("https://hooks.example.com/0")
 
 
 def test_410_of_one_endpoint_leaves_the_other_on() -> None:

@@ -13,6 +13,7 @@ from keystow.events.outbox import AuthEvent
 from keystow.store import ConditionFailed, Put, tables
 from keystow.store.operations import NEW
 from tests.support import make_context, seed_environment
+from tests.unit.events.sending import turn_on
 
 PRIMARY = "https://hooks.example.com/keystow"
 SECONDARY = "https://second.example.com/x"
@@ -104,7 +105,7 @@ def test_an_endpoint_turned_off_gets_nothing_until_it_is_turned_on() -> None:
 
     endpoints.disable(ctx, environment.id, PRIMARY)
     while_off = urls(outbox.plan(ctx, event))
-    endpoints.enable(ctx, environment.id)
+    turn_on(ctx)
 
     assert while_off == [SECONDARY]
     assert urls(outbox.plan(ctx, event)) == [PRIMARY, SECONDARY]

@@ -17,7 +17,16 @@ from keystow.events import deliveries, delivery, endpoints, replay
 from keystow.events.delivery import Outcome
 from keystow.store import Key, Update, tables
 from tests.support import SIGNING_KEY, FakeEgress, make_context, moto_store, run_in_parallel
-from tests.unit.events.sending import HOUR, SECONDARY, Crash, row, run_for, run_queue, written_event
+from tests.unit.events.sending import (
+    HOUR,
+    SECONDARY,
+    Crash,
+    row,
+    run_for,
+    run_queue,
+    turn_on,
+    written_event,
+)
 
 
 def test_a_redriven_dead_letter_is_delivered_anew_once() -> None:
@@ -40,7 +49,7 @@ def test_an_endpoint_that_was_off_can_be_turned_on_and_replayed() -> None:
     event_id = written_event(ctx)
     delivery.deliver(ctx, event_id, 0, 1)
 
-    endpoints.enable(ctx, "env1")
+    turn_on(ctx)
     replayed = replay.again(ctx, event_id, 0)
 
     assert replayed
@@ -194,7 +203,7 @@ def test_a_replay_adds_to_the_log_of_the_first_delivery() -> None:
     ctx: Any = make_context(egress=FakeEgress(410, 200))
     event_id = written_event(ctx)
     delivery.deliver(ctx, event_id, 0, 1)
-    endpoints.enable(ctx, "env1")
+    turn_on(ctx)
     ctx.clock.advance(1)
     replay.again(ctx, event_id, 0)
     run_queue(ctx)
@@ -241,7 +250,7 @@ def test_what_ended_late_can_be_read_and_sent_again_for_30_days(last: Any) -> No
 
     ctx.clock.advance(ended_at + 30 * 86_400 - ctx.clock.now() - 60)
     expire(ctx)
-    endpoints.enable(ctx, "env1")
+    turn_on(ctx)
     (listed,) = deliveries.find(ctx, "env1", deliveries.Query())["data"]
 
     assert listed["id"] == place

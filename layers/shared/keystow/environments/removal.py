@@ -154,3 +154,4 @@ def _remove_registry_rows(ctx: Context, environment: Environment) -> None:
             ctx.store.delete(Key(tables.REGISTRY, environment.id, sort_key))
     for item in pages(ctx.store, tables.REGISTRY, tables.throttles(environment.id)):
         ctx.store.delete(tables.throttle(environment.id, item["sk"]))
+    ctx.store.delete(tables.disabled_webhooks(environment.id))

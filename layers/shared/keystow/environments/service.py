@@ -13,7 +13,7 @@ from keystow.activity.log import Message
 from keystow.environments import issuing, keys
 from keystow.environments.issuing import same
 from keystow.errors import ApiError
-from keystow.events import destinations
+from keystow.events import destinations, endpoints
 from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
 from keystow.secret import Secret
 from keystow.store import (
@@ -190,11 +190,10 @@ def write_webhooks(ctx: Context, environment: str, given: Mapping[str, Any]) -> 
     change = Update(
         tables.environment_settings(environment),
         set={"webhooks": webhooks.as_json()},
-        remove=("disabled_webhooks",),
         condition=All((THERE, Missing("deleting"))),
     )
     try:
-        ctx.store.update(change)
+        ctx.store.transact([change, endpoints.enabling(environment)])
     except ConditionFailed:
         raise ApiError("not_found", "There is no such environment") from None
     return webhooks

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Final
 from keystow import ids
 from keystow.events.destinations import shown
 from keystow.records.environment import Environment
-from keystow.store import ConditionFailed, Update
-from keystow.store.operations import THERE
-from keystow.store.tables import environment_settings
+from keystow.store import ConditionFailed, Delete, Equals, Put, gates, tables
+from keystow.store.operations import NEW
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.secret import Secret
 
 CACHE_SECONDS: Final = 30
-DISABLED: Final = "disabled_webhooks"
+_ATTEMPTS: Final = 8
 _MOST_DISABLED: Final = 200  # URLs of single connections may be many, an item holds 400 KB
 
 
@@ -68,11 +67,11 @@ def current(ctx: Context, environment: str, *, fresh: bool = False) -> Endpoints
     cached = ctx.cache.get(name)
     if not fresh and cached is not None and cached[0] > now and isinstance(cached[1], Endpoints):
         return cached[1]
-    item = ctx.store.get(environment_settings(environment))
+    item = ctx.store.get(tables.environment_settings(environment))
     if item is None or item.get("deleting"):
         return None
-    disabled = frozenset(str(each) for each in item.get(DISABLED, ()))
-    found = Endpoints(Environment.from_item(item), disabled)
+    off = ctx.store.get(tables.disabled_webhooks(environment)) or {}
+    found = Endpoints(Environment.from_item(item), frozenset(off.get("urls", ())))
     ctx.cache[name] = (now + CACHE_SECONDS, found)
     return found
 
@@ -83,28 +82,30 @@ def signing_keys(ctx: Context, endpoints: Endpoints) -> list[Secret[str]]:
 
 
 def disable(ctx: Context, environment: str, url: str) -> None:
-    """Turn an endpoint off, until :func:`enable`. Raises StoreUnavailable.
+    """Turn an endpoint off, until the settings are written anew. Raises StoreUnavailable.
 
-    Two at one moment may lose one of the two; that one says 410 again and is turned off then.
+    One that is turned off while many others are may be left out; it says 410 again and is turned
+    off then.
     """
-    key = environment_settings(environment)
-    item = ctx.store.get(key)
-    if item is None:
-        return
+    key = tables.disabled_webhooks(environment)
     url_hash = ids.sha256_hex(shown(url))
-    hashes = [each for each in item.get(DISABLED, ()) if each != url_hash]
-    off = [*hashes, url_hash][-_MOST_DISABLED:]
-    with suppress(ConditionFailed):  # deleted meanwhile
-        ctx.store.update(Update(key, set={DISABLED: off}, condition=THERE))
+    for _ in range(_ATTEMPTS):
+        item = ctx.store.get(key)
+        before, revision = (item["urls"], item["revision"]) if item else ([], 0)
+        off = [*(each for each in before if each != url_hash), url_hash][-_MOST_DISABLED:]
+        row = {"urls": off, "revision": revision + 1}
+        same = Equals("revision", revision) if item else NEW
+        with suppress(ConditionFailed):
+            with suppress(gates.EnvironmentClosed):  # it is being deleted, or was
+                write = Put(key, row, same)
+                gates.transact(ctx.store, [write], environment=environment, spread=url_hash)
+            break
     ctx.cache.pop(("webhook-endpoints", environment), None)
 
 
-def enable(ctx: Context, environment: str) -> None:
-    """Turn every endpoint of an environment on again. Raises StoreUnavailable.
+def enabling(environment: str) -> Delete:
+    """Return the write that turns every endpoint of an environment on again.
 
     What was not delivered while an endpoint was off stays undelivered.
     """
-    key = environment_settings(environment)
-    with suppress(ConditionFailed):  # there is no such environment
-        ctx.store.update(Update(key, remove=(DISABLED,), condition=THERE))
-    ctx.cache.pop(("webhook-endpoints", environment), None)
+    return Delete(tables.disabled_webhooks(environment))

@@ -181,6 +181,14 @@ def throttles(environment: str) -> str:
     return f"throttle#{environment}"
 
 
+def disabled_webhooks(environment: str) -> Key:
+    """Return the key of the list of URLs that are turned off; apart, as data keys are.
+
+    It is all of the Registry that the function may write which calls receivers.
+    """
+    return Key(REGISTRY, f"webhooks#{environment}", "disabled")
+
+
 def gate(environment: str, what: str, number: int) -> Key:
     """Return the key of a gate's row (:mod:`keystow.store.gates`); while it is there, it is shut.
 
