@@ -207,6 +207,10 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(serve) -> None
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
         b"HTTP/1.1 200 OK\r\nContent-",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1234",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n["a"]',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{"a":1}\n{"b":',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{half}",
     ],
 )
 def test_an_answer_that_was_cut_off_is_lost_and_the_request_was_sent(serve, egress, broken) -> None:
@@ -631,6 +635,25 @@ def test_a_trust_store_named_by_the_environment_is_ignored(serve, certificate, m
 
 def test_a_tls_handshake_that_never_ends_is_cut_off_with_nothing_sent(serve) -> None:
     server = serve(lambda _connection, server: server.stopped.wait(5))
-    egress = Egress(allow_loopback=True, connect=loopback_only)
-    failed = failure(egress, f"https://127.0.0.1:{server.port}/", connect_timeout=0.2)
+
+    def connect(address: tuple[str, int], _timeout: float) -> socket.socket:
+        return loopback_only(address, 60)
+
+    egress = Egress(allow_loopback=True, connect=connect)
+    failed = failure(egress, f"https://127.0.0.1:{server.port}/", connect_timeout=0.2, deadline=4)
     assert (failed.kind, failed.sent) == ("timeout", False)
+
+
+def test_tls_is_not_begun_after_the_deadline_and_the_connection_is_closed(serve) -> None:
+    server = serve(lambda _connection, server: server.stopped.wait(5))
+    now, opened = [0.0], []
+
+    def connect(address: tuple[str, int], _timeout: float) -> socket.socket:
+        opened.append(loopback_only(address, 3))
+        now[0] += 3
+        return opened[0]
+
+    out = Egress(allow_loopback=True, connect=connect, monotonic=lambda: now[0])
+    url = f"https://127.0.0.1:{server.port}/"
+    failed = failure(out, url, connect_timeout=5, deadline=3)
+    assert (failed.kind, failed.sent, opened[0].fileno()) == ("timeout", False, -1)

@@ -212,7 +212,7 @@ class Egress:
         sock = self._connect_to_one(addresses, target.port, budget)
         if target.scheme == "http":
             return sock
-        return self._start_tls(sock, target.host, timer.part(call.connect_timeout))
+        return self._start_tls(sock, target.host, timer, call.connect_timeout)
 
     def _look_up(self, target: Target, timer: Timer) -> list[Address]:
         """Resolve in a thread of its own, since ``getaddrinfo`` knows no time-out."""
@@ -255,11 +255,13 @@ class Egress:
                 return sock
         raise EgressFailed("timeout" if timed_out else "connect", sent=False)
 
-    def _start_tls(self, sock: socket.socket, host: str, timer: Timer) -> socket.socket:
+    def _start_tls(
+        self, sock: socket.socket, host: str, timer: Timer, seconds: float
+    ) -> socket.socket:
         import ssl
 
         try:
-            sock.settimeout(timer.left())
+            sock.settimeout(timer.part(seconds).left())
             return self._tls_context().wrap_socket(sock, server_hostname=host)
         except TimeoutError:
             sock.close()
