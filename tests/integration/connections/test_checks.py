@@ -314,9 +314,12 @@ def test_a_connection_that_cannot_be_checked_is_never_due(world: Checking) -> No
 def test_an_entry_that_tells_no_more_how_to_ask_ends_the_checks(world: Checking) -> None:
     silent = {**CHECKED, "proxy": {"base_url": "https://api.checked.example/v1"}}
     assert world.app.put("/providers/checked", silent).status == 200
+    before = world.read("c1", "checked").json()
     assert world.work_for(1.1 * DAY) == 0
     assert world.secret("c1").due_at is None
     assert world.secret("c1").due_shard is None
+    after = world.read("c1", "checked").json()
+    assert after["updated_at"] == before["updated_at"], "nothing has changed that anybody sees"
 
 
 def test_an_entry_that_tells_no_more_how_to_ask_ends_what_the_checks_found(

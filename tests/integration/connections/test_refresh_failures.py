@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from keystow.refresh import sweep
-from keystow.store import StoreUnavailable
+from keystow.store import StoreUnavailable, tables
 from keystow.vault import Purpose, VaultError
 from keystow.vault.kms import KmsError
 from tests.authorization_server import answer, lost, unreachable
@@ -43,6 +44,54 @@ def test_a_failed_refresh_of_an_expired_token_tells_the_error_once_and_then_back
     assert [each["type"] for each in shown["errors"]] == ["auth"]
     assert len(world.provider.requests) == 1
     assert len(world.events()) == 1
+
+
+def test_a_webhook_of_a_refresh_says_which_connection_and_why(world: Refreshing) -> None:
+    own = "https://own.example.com/hook"
+    change = {"tags": {"plan": "pro"}, "webhook_url_override": own}
+    place = "/connections/c1?provider_config_key=rot"
+    assert world.app.patch(place, change).status == 200
+    world.provider.fault = lambda _n: answer(503, {"error": "down"})
+    assert world.read().status == 400
+    (failed,) = world.events()
+    secret = world.secret()
+    assert secret.failure is not None
+    told = {
+        "from": "nango",
+        "type": "auth",
+        "operation": "refresh",
+        "connectionId": "c1",
+        "providerConfigKey": "rot",
+        "provider": "rotating",
+        "authMode": "OAUTH2",
+        "environment": "env1",
+        "tags": {"plan": "pro"},
+    }
+    reason = {"type": "refresh_token_external_error", "description": secret.failure.description}
+    assert json.loads(failed["body"]) == {**told, "success": False, "error": reason}
+    assert failed["log_id"] == secret.failure.log_id
+    rows = world.ctx.store.everything()
+    sent = {row["url"] for row in rows[tables.EVENTS] if row["sk"].startswith("delivery#")}
+    assert own in sent
+    traces = {row.get("event") for row in rows[tables.CONNECTIONS] if "trace#" in row["sk"]}
+    assert failed["pk"] in traces, "an erasure finds it"
+
+    world.provider.fault = None
+    world.ctx.clock.advance(60)
+    assert world.token() == "at-1"
+    (worked,) = (each for each in world.events() if each["success"])
+    assert json.loads(worked["body"]) == {**told, "success": True}
+    assert "log_id" not in worked
+
+
+def test_what_failed_for_a_time_is_due_when_it_may_be_tried_and_not_before(
+    world: Refreshing,
+) -> None:
+    world.provider.fault = lambda _n: answer(503, {"error": "down"})
+    assert world.read().status == 400
+    secret = world.secret()
+    assert secret.failure is not None
+    assert secret.due_at == secret.failure.next_at
 
 
 def test_transient_failures_never_end_and_a_recovery_is_told(world: Refreshing) -> None:

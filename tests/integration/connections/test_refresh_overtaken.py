@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -96,6 +97,33 @@ def test_a_commit_that_comes_after_its_connection_was_deleted_revokes_its_token(
     assert world.work() == []
     assert "rt-1" in world.provider.revoked
     assert world.ctx.store.everything()[tables.CONNECTIONS] == []
+
+
+def test_a_commit_that_comes_after_its_integration_was_deleted_is_dropped(
+    world: Refreshing,
+) -> None:
+    queued(world)
+    assert world.app.delete("/integrations/rot").status == 200
+    world.ctx.clock.advance(31)  # integrations are remembered for 30 s
+    world.provider.revoked.clear()
+    assert world.work() == []
+    assert world.provider.revoked == [], "nobody knows any more who could"
+    assert world.ctx.store.everything()[tables.CONNECTIONS] == []
+
+
+def test_a_late_token_of_a_provider_that_is_not_known_any_more_is_dropped(
+    world: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.providers, "find", lambda *_place: None)
+    engine.revoke_late(world.ctx, world.secret())
+    assert world.provider.revoked == []
+
+
+def test_a_late_token_that_is_revoked_is_told_in_the_log(world: Refreshing) -> None:
+    engine.revoke_late(world.ctx, world.secret())
+    assert world.provider.revoked == ["rt-0"]
+    told = json.dumps(world.ctx.store.everything()[tables.ACTIVITY], default=str)
+    assert "arrived too late and was revoked: done" in told
 
 
 def test_a_commit_that_is_stored_revokes_nothing(world: Refreshing) -> None:

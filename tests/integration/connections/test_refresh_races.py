@@ -77,9 +77,24 @@ def test_a_parked_token_saves_a_connection_whose_stored_token_is_refused(world: 
         return answer(400, {"error": "invalid_grant"}) if form["refresh_token"] == "rt-0" else None
 
     world.provider.fault = only_parked_is_known
-    assert world.token() == "at-1"
+    assert engine.refresh(world.ctx, world.secret()).state == "refreshed"
     assert seen == ["rt-0", "rt-parked"]
+    assert world.token() == "at-1"
     assert world.events() == []
+    told = json.dumps(world.ctx.store.everything()[tables.ACTIVITY], default=str)
+    assert "Refreshing failed" not in told
+    assert "A token that had lost a race was used" in told
+
+
+def test_a_parked_token_is_not_risked_while_the_stored_one_may_be_good(world: Refreshing) -> None:
+    parked = {"type": "OAUTH2", "access_token": "x", "refresh_token": "rt-parked"}
+    journal.park(world.ctx, world.secret(), Sealed(Secret(parked), Secret({})))
+    for trouble in (answer(503, {}), answer(401, {"error": "invalid_client"}), answer(429, {})):
+        world.provider.fault = lambda _n, trouble=trouble: trouble
+        engine.refresh(world.ctx, world.secret())
+        world.ctx.clock.advance(3600)
+    assert {form["refresh_token"] for form in world.provider.requests} == {"rt-0"}
+    assert len(world.provider.requests) == 3
 
 
 def test_a_parked_token_is_not_given_up_because_the_provider_was_down(world: Refreshing) -> None:

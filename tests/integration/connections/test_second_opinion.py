@@ -91,6 +91,20 @@ def test_a_refusal_for_a_connection_deleted_meanwhile_is_no_failure(world: Refre
     assert world.ctx.store.everything()[tables.CONNECTIONS] == []
 
 
+def test_a_failure_for_a_connection_deleted_meanwhile_tells_that_it_is_gone(
+    world: Refreshing,
+) -> None:
+    def deleted(_number: int) -> Any:
+        assert world.app.delete("/connections/c1?provider_config_key=rot").status == 200
+        return answer(503, {})
+
+    world.provider.fault = deleted
+    outcome = engine.refresh(world.ctx, world.secret())
+    assert (outcome.state, outcome.secret) == ("gone", None)
+    assert world.events() == []
+    assert world.ctx.store.everything()[tables.CONNECTIONS] == []
+
+
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), VaultUnavailable("away")])
 def test_a_grant_is_not_declared_dead_while_nobody_can_look_for_a_parked_token(
     world: Refreshing, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -155,6 +155,7 @@ def test_no_body_takes_long_to_be_found_unreadable(hostile) -> None:
         b"\xef\xbb\xbf\xef\xbb\xbf{A}",
         b"{A}\0\0\0",
         b"{A}\n<!-- served by web-7 -->",
+        b"{A}" + b"[" * 80,
         b"\0{A}\n",
         b")]}',\n{A}",
         b"while(1);{A}",
@@ -164,6 +165,11 @@ def test_no_body_takes_long_to_be_found_unreadable(hostile) -> None:
 )
 def test_what_stands_around_an_object_is_not_read(body) -> None:
     assert read(body.replace(b"{A}", b'{"access_token":"new"}')) == {"access_token": "new"}
+
+
+@pytest.mark.parametrize("value", [[1, "a", {"b": 2}], [], "a", 1, 1.5, True, None])
+def test_an_answer_need_not_be_an_object(value) -> None:
+    assert read(json.dumps(value).encode()) == value
 
 
 @pytest.mark.parametrize(
