@@ -233,8 +233,6 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         now: epoch seconds, for the date form.
     """
     value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
     try:
         seconds = float(value)
     except ValueError:

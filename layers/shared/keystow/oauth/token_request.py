@@ -84,10 +84,7 @@ def filled(
     Raises:
         ConfigurationError: a placeholder has no value.
     """
-    try:
-        result = interpolate_object_values(params, values)
-    except InterpolationError as error:
-        raise ConfigurationError(error.reason, str(error)) from None
+    result = interpolate_object_values(params, values)
     foreign: list[str] = []
     for name, value in result.items():
         own = set(_texts(params[name]))
@@ -228,11 +225,7 @@ def form_encoded(params: Mapping[str, Any]) -> str:
 
 def text(value: Any) -> str:
     """Return a parameter's value as JavaScript clients have always sent it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _escaped(value: str) -> str:
