@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystow.activity import log as activity
 from keystow.authorization.failure import AuthorizationFailed
-from keystow.connections import importing, update
+from keystow.connections import delete, importing, pending, update
 from keystow.connections.requests import ImportBody, PatchBody
 from keystow.connections.save import failed_event
 from keystow.egress.client import Answer
@@ -83,6 +83,23 @@ class LateIndexes(MemoryStore):
             if self._written.get((table, item["pk"], item["sk"]), 0.0) <= before
         ]
         return replace(page, items=shown)
+
+
+class Crowded:
+    """A store in which a transaction of many gates always meets another writer."""
+
+    def __init__(self, inner: Any) -> None:
+        self.refused = 0
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def transact(self, operations: Sequence[Operation], token: str | None = None) -> None:
+        if sum(each.key.sk.startswith("closed#") for each in operations) > 2:
+            self.refused += 1
+            raise TransactionConflict("crowded")
+        self._inner.transact(operations, token)
 
 
 class Outside(AuthorizationServer):
@@ -200,6 +217,7 @@ class Writers:
         self._world = world
         self._ctx = world.ctx
         self._env = world.environment.id
+        self._confirmed = world.popup.session(confirm=True)
 
     def import_of_a_connection(self, number: int) -> None:
         self._world.import_one(f"late-{number}")
@@ -224,6 +242,41 @@ class Writers:
         if answer.status == 302:
             state = answer.headers["location"].split("state=")[1].split("&")[0]
             _require(popup.back(browser, state))
+
+    def authorization_that_waits(self, _number: int) -> None:
+        popup = self._world.popup
+        browser = popup.browser()
+        answer = popup.start(browser, self._confirmed)
+        _require(answer)
+        if answer.status == 302:
+            state = answer.headers["location"].split("state=")[1].split("&")[0]
+            _require(popup.back(browser, state))
+
+    def confirmation(self, _number: int) -> None:
+        waiting = (
+            tables.split_connection_pk(row["pk"])[2]
+            for row in self._world.rows(tables.CONNECTIONS)
+            if row["sk"] == tables.CONNECTION_PENDING
+        )
+        place = next(waiting, "none")
+        pending.confirm(self._ctx, self._env, "rot", place, None)
+
+    def legacy_import(self, number: int) -> None:
+        body = {
+            "provider_config_key": "rot",
+            "connection_id": f"legacy-{number}",
+            "access_token": "STRICTLY-SECRET",
+            "no_expiration": True,
+        }
+        _require(self._world.app.post("/connection", body))
+
+    def telemetry(self, _number: int) -> None:
+        told = {"token": self._world.token, "event": "open", "timestamp": "2026-01-01T00:00:00Z"}
+        _require(self._world.app.post("/connect/telemetry", told, key=None))
+
+    def deletion_of_a_connection(self, number: int) -> None:
+        self._world.import_one(f"gone-{number}")
+        delete.delete(self._ctx, self._env, "rot", f"gone-{number}")
 
     def session(self, _number: int) -> None:
         body = SessionBody.model_validate({"end_user": {"id": "late"}})

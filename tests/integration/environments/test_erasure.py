@@ -12,7 +12,7 @@ from keystow.events import delivery
 from keystow.store import Key, StoreUnavailable, gates, tables
 from keystow.store.memory import MemoryStore
 from keystow.vault import Purpose, VaultError
-from tests.integration.environments.erasing import Crowd, Erasing, LateIndexes, attempt
+from tests.integration.environments.erasing import Crowd, Crowded, Erasing, LateIndexes, attempt
 
 KINDS = sorted(Erasing().writers())
 
@@ -76,8 +76,11 @@ def test_a_deleted_environment_takes_nothing_new(kind: str) -> None:
     assert_nothing_opens(world)
 
 
-def test_nothing_opens_after_a_deletion_however_many_write_all_along() -> None:
+@pytest.mark.parametrize("crowded", [False, True])
+def test_nothing_opens_after_a_deletion_however_many_write_all_along(crowded: bool) -> None:
     world = Erasing()
+    if crowded:
+        world.ctx.store = Crowded(world.ctx.store)
     crowd = Crowd(world.writers())
     crowd.write(2)
     crowd.wait()
@@ -108,10 +111,11 @@ def test_a_request_that_comes_between_the_last_two_steps_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = Erasing()
+    writers = world.writers().values()
     remove, came = removal._remove_data_keys, []
 
     def late(*args: Any) -> None:
-        for writer in world.writers().values():
+        for writer in writers:
             attempt(writer, 7)
         with pytest.raises(ApiError) as error:
             world.import_one("late")

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from keystow.environments import removal
 from keystow.errors import ApiError
 from keystow.integrations import removal as integration_removal
-from keystow.store import Key, Put, StoreUnavailable, TransactionConflict, Update, gates, tables
-from tests.integration.environments.erasing import Erasing, LateIndexes
+from keystow.store import Key, Put, StoreUnavailable, Update, gates, tables
+from tests.integration.environments.erasing import Crowded, Erasing, LateIndexes
 from tests.integration.environments.test_removals import Account
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from keystow.store import Operation
 
 REQUESTS = ("get", "query", "put", "update", "delete", "transact")
 
@@ -37,23 +32,6 @@ class Counted:
             with self._lock:
                 self.asked[name] += 1
         return found
-
-
-class Crowded:
-    """A store in which a transaction of many gates always meets another writer."""
-
-    def __init__(self, inner: Any) -> None:
-        self.refused = 0
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def transact(self, operations: Sequence[Operation], token: str | None = None) -> None:
-        if sum(each.key.sk.startswith("closed#") for each in operations) > 2:
-            self.refused += 1
-            raise TransactionConflict("crowded")
-        self._inner.transact(operations, token)
 
 
 def counted(account: Account, path: str, key: str | None = None) -> Counter[str]:
