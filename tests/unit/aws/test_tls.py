@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import select
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 import certifi
@@ -75,6 +77,35 @@ def test_a_kept_connection_needs_one_handshake(server_of) -> None:
         origin.close()
         assert answers == [b'{"a": 1}'] * 3
         assert server.connections == [1, 1, 1]
+
+
+def test_a_connection_opened_ahead_is_used_though_session_tickets_wait_on_it(server_of) -> None:
+    with acting(said({"a": 1}), tls=server_of("localhost")) as server:
+        origin = Origin(server.url, 1, 5)
+        origin.open()
+        kept = select.poll()
+        kept.register(origin._kept[0][0], select.POLLIN)
+        assert kept.poll(10_000), "TLS 1.3 servers send tickets by themselves (RFC 8446 4.6.1)"
+
+        assert origin.exchange(REQUEST).body == b'{"a": 1}'
+
+        origin.close()
+        assert (server.opened, server.connections) == (1, [1])
+
+
+def test_a_connection_opened_ahead_and_closed_since_is_noticed(server_of) -> None:
+    with acting(said({"a": 1}), tls=server_of("localhost")) as server:
+        origin = Origin(server.url, 1, 5)
+        origin.open()
+        sock = origin._kept[0][0]
+        until = time.monotonic() + 10
+        while not wire._is_over(sock, 5) and time.monotonic() < until:
+            server.close_all()  # once the server has done its part of the handshake
+            time.sleep(0.01)
+
+        assert wire._is_over(sock, 5)
+        assert origin.exchange(REQUEST).body == b'{"a": 1}'
+        origin.close()
 
 
 @pytest.mark.parametrize(("host", "trusted"), [("elsewhere.test", True), ("localhost", False)])

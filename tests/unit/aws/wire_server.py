@@ -78,7 +78,8 @@ class WireServer:
     def _talk(self, sock: socket.socket, number: int) -> None:
         try:
             if self.tls is not None:
-                sock = self.tls.wrap_socket(sock, server_side=True)
+                plain, sock = sock, self.tls.wrap_socket(sock, server_side=True)
+                self.open_sockets[self.open_sockets.index(plain)] = sock
             while (request := _read(sock)) is not None:
                 with self.lock:
                     self.requests.append((number, *request))

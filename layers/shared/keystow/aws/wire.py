@@ -199,19 +199,33 @@ class Origin:
                 sock, since = self._kept.pop()
             except IndexError:
                 return None
-            if 0 <= time.time() - since < IDLE_SECONDS and not _is_readable(sock):
+            if 0 <= time.time() - since < IDLE_SECONDS and not _is_over(sock, self._read_seconds):
                 return sock
             sock.close()
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    """Return whether something waits on a silent connection: its end, or what nobody asked for."""
+def _is_over(sock: socket.socket, read_seconds: float) -> bool:
+    """Return whether a silent connection has ended, or says what nobody asked for.
+
+    Session tickets (RFC 8446 section 4.6.1), which a server sends by itself, are neither.
+    """
     try:
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
+        if not poll.poll(0):
+            return False
+        if not isinstance(sock, ssl.SSLSocket):
+            return True
+        sock.settimeout(0)
+        try:
+            sock.recv(1)
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            sock.settimeout(read_seconds)
     except (OSError, ValueError):
         return True
+    return True
 
 
 class _Reader:
