@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from keystow.modes import mode_of
-from keystow.refresh import engine, throttle
+from keystow.records.connection import Sealed
+from keystow.refresh import engine, throttle, worker
 from keystow.refresh.lease import LEASE_MS
+from keystow.secret import Secret
+from keystow.store import Put, StoreUnavailable, Update
+from keystow.vault import VaultUnavailable
 from tests.authorization_server import DEFINITION
 from tests.integration.connections.world import Refreshing, World
 
@@ -43,9 +47,12 @@ def test_a_pause_that_others_hear_of_meanwhile_is_kept(
     assert world.provider.requests == []
 
 
-def test_during_a_pause_neither_kms_nor_the_provider_is_asked(world: Refreshing) -> None:
+def test_during_a_pause_neither_kms_nor_the_provider_is_asked(
+    world: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pause(world)
     world.ctx.clock.advance(1)
+    monkeypatch.setattr(world.ctx.vault, "warm", lambda *_place: pytest.fail("no key is needed"))
     asked = (world.ctx.kms.generated, world.ctx.kms.unwrapped)
     assert engine.refresh(world.ctx, world.secret()).state == "paused"
     assert (world.ctx.kms.generated, world.ctx.kms.unwrapped) == asked
@@ -105,3 +112,62 @@ def test_a_refresh_token_is_not_sent_to_a_host_that_the_entry_does_not_allow() -
     assert "site" in secret.failure.description
     assert world.provider.requests == []
     assert secret.lease_until is None
+
+
+def test_a_refresh_whose_integration_is_gone_asks_nobody_and_says_so(
+    world: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.integrations, "by_id", lambda *_place: None)
+    assert engine.refresh(world.ctx, world.secret()).state == "failed"
+    secret = world.secret()
+    assert secret.failure is not None
+    assert (secret.failure.kind, secret.failure.code) == ("configuration", "integration_missing")
+    assert secret.lease_until is None
+    assert world.provider.requests == []
+
+
+def test_without_a_refresh_token_nobody_is_asked_and_the_grant_is_over(world: Refreshing) -> None:
+    alone = Sealed(Secret({"type": "OAUTH2", "access_token": "x"}), Secret({}))
+    secret = world.secret().resealed(world.ctx.vault, alone)
+    world.ctx.store.put(Put(secret.key, secret.as_item()))
+    assert engine.refresh(world.ctx, world.secret()).state == "failed"
+    failure = world.secret().failure
+    assert failure is not None
+    assert (failure.kind, failure.code) == ("terminal", "no_refresh_token")
+    assert world.provider.requests == []
+
+
+@pytest.mark.parametrize("error", [VaultUnavailable("away"), StoreUnavailable("away")])
+def test_what_is_missing_before_anything_is_sent_passes_by_itself(
+    world: Refreshing, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def away(*_parts: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(mode_of("OAUTH2")), "renew", away)
+        assert engine.refresh(world.ctx, world.secret()).state == "failed"
+    secret = world.secret()
+    assert secret.failure is not None
+    assert (secret.failure.kind, secret.failure.code) == ("transient", "unavailable")
+    assert not secret.failure.doubt, "nothing was sent, so nothing can be used up"
+    assert secret.lease_until is None, "who comes next need not wait"
+    world.ctx.clock.advance(60)
+    assert world.token() == "at-1"
+
+
+def test_a_refresh_token_that_dies_unused_is_used_before(world: Refreshing) -> None:
+    kept = {**DEFINITION, "refresh_token_life_days": 30}
+    assert world.app.put("/providers/rotating", kept).status == 200
+    world.ctx.clock.advance(61)  # entries are remembered for a while
+    world.provider.life = None
+    assert engine.refresh(world.ctx, world.secret()).state == "refreshed"
+    secret = world.secret()
+    assert secret.expires_at is None
+    assert secret.due_at == secret.issued_at + 24 * 86_400_000
+
+
+def test_what_is_not_due_is_not_made_due_by_putting_it_off(world: Refreshing) -> None:
+    world.ctx.store.update(Update(world.secret().key, remove=("due_at", "due_shard")))
+    worker._put_off(world.ctx, world.secret(), int(world.ctx.clock.now() * 1000))
+    assert world.secret().due_at is None

@@ -147,6 +147,8 @@ def test_an_authorization_during_a_refresh_wins_and_the_late_token_is_dropped(
     assert world.token() == "at-new"
     assert world.token() == "at-new"
     assert world.provider.revoked == [], "the new grant must not be put at risk"
+    told = json.dumps(world.ctx.store.everything()[tables.ACTIVITY], default=str)
+    assert "A token of a former authorization arrived and was dropped" in told
 
 
 def test_a_commit_that_the_table_refuses_travels_on_the_queue(world: Refreshing) -> None:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from keystow.egress.client import Answer, Egress, Timer
 from keystow.egress.errors import EgressFailed, EgressRefused
+from keystow.egress.head import LARGEST, Head, TooLargeHead
 from tests.unit.egress.loopback import answer, loopback_only, names
 
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ LENGTH = b"Content-Length: 20\r\n"
         b"HTTP/1.1 200 OK\r\n  begins with a space: x\r\n" + LENGTH,
         b"HTTP/1.1 200 OK\r\n(odd): x\r\n and its second line\r\n" + LENGTH,
         b"HTTP/1.1 200 OK\r\nX-Folded: a\r\n\tb\r\n" + LENGTH,
+        b"HTTP/1.1 200 OK\r\n" + LENGTH + b"(odd): x\r\n 5\r\n",
         "HTTP/1.1 200 OK\r\nX-N\u00e4me: x\r\n".encode() + LENGTH,
         b"HTTP/1.1 200 OK\r\nX-Null: a\x00b\r\nX-Return: a\rb\r\n" + LENGTH,
         b"HTTP/1.1 200 OK\r\nX-Null\x00: b\r\n" + LENGTH,
@@ -282,6 +284,65 @@ def test_an_illegal_line_of_the_head_does_not_cost_the_answer(serve, egress, hea
 
     got = egress.send("POST", serve(script).url(), body=b"x=1")
     assert (got.status, got.body) == (200, TOKEN)
+
+
+def test_a_field_that_goes_on_over_lines_is_one(serve, egress) -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Folded: a\r\n\tb: 1\r\n  c\r\nX-Next: d\r\n" + LENGTH
+    got = egress.send("GET", serve(head + b"\r\n" + TOKEN).url())
+    assert (got.headers["x-folded"], got.headers["x-next"]) == ("a b: 1 c", "d")
+
+
+class Broken:
+    """A connection that takes a part of the request only; ``answer`` came before it broke."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.taken = b""
+        self.closed = False
+        self._answer = answer
+
+    def setsockopt(self, *_option: object) -> None:
+        pass
+
+    def settimeout(self, _seconds: float) -> None:
+        pass
+
+    def send(self, data: bytes) -> int:
+        if self.taken:
+            raise BrokenPipeError
+        self.taken = bytes(data[:20])
+        return len(self.taken)
+
+    def recv(self, _most: int) -> bytes:
+        found, self._answer = self._answer, b""
+        if not found:
+            raise ConnectionResetError
+        return found
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_an_answer_that_comes_before_the_whole_request_was_taken_counts() -> None:
+    broken = Broken(answer(b"too much", status="413 Too Large"))
+    out = Egress(allow_loopback=True, connect=lambda *_where: broken)  # type: ignore[arg-type]
+    got = out.send("POST", "http://127.0.0.1:9/", body=b"x" * 1000, deadline=3)
+    assert (got.status, got.body, broken.closed) == (413, b"too much", True)
+
+
+def test_a_request_that_was_taken_in_part_and_not_answered_is_lost_and_was_sent() -> None:
+    broken = Broken(b"")
+    out = Egress(allow_loopback=True, connect=lambda *_where: broken)  # type: ignore[arg-type]
+    failed = failure(out, "http://127.0.0.1:9/", deadline=3)
+    assert (failed.kind, failed.sent, broken.closed) == ("lost", True, True)
+
+
+def test_a_head_may_be_as_long_as_its_limit_and_no_longer() -> None:
+    whole = b"HTTP/1.1 200 OK\r\nX: ".ljust(LARGEST - 4, b"a") + b"\r\n\r\n"
+    assert Head().feed(whole)
+    early = b"HTTP/1.1 103 Early\r\n\r\n"
+    for longer in (whole.replace(b"X: ", b"X: a"), early + whole):
+        with pytest.raises(TooLargeHead):
+            Head().feed(longer)
 
 
 def test_a_body_in_chunks_stays_one_when_the_head_says_so_oddly_or_twice(serve, egress) -> None:

@@ -117,6 +117,13 @@ def test_what_is_not_announced_as_packed_is_left_as_it_is() -> None:
     assert unpacked(b"", "gzip", 1_000) == b""
 
 
+def test_what_is_packed_without_a_mark_is_told_from_text_by_its_end_and_its_name() -> None:
+    raw = zlib.compress(b"text of some length, of some length")[2:-4]
+    assert unpacked(raw, "deflate", 1_000).startswith(b"text")
+    assert unpacked(raw[:-3], "deflate", 1_000) == raw[:-3], "it has no end, so it may be text"
+    assert unpacked(raw, "gzip", 1_000) == raw, "nobody said that it is packed that way"
+
+
 def no_tls(connection, server) -> None:
     connection.recv(1)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
