@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+# The last millisecond that a year of four digits can say. Some servers say "never" with it, and
+# with finer parts of a second, which a float rounds up into the next year.
+LAST_MOMENT: Final = 253_402_300_799.999
 
 
 class Clock(Protocol):
@@ -32,9 +36,14 @@ class SystemClock:
 
 
 def iso(epoch: float) -> str:
-    """Return epoch seconds as ``2026-01-01T00:00:00.000Z``, the form of dates in credentials."""
-    moment = datetime.fromtimestamp(int(epoch * 1000 + 0.5) / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    """Return epoch seconds as ``2026-01-01T00:00:00.000Z``, the form of dates in credentials.
+
+    Args:
+        epoch: between the years 1 and 9999; at most ``LAST_MOMENT``.
+    """
+    seconds, thousandths = divmod(int(epoch * 1000 + 0.5), 1000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{thousandths:03d}Z"
 
 
 def iso_offset(epoch: float) -> str:
@@ -45,7 +54,8 @@ def iso_offset(epoch: float) -> str:
 def parse_iso(text: str) -> float | None:
     """Return the epoch seconds of an ISO 8601 date, or None when the text is none.
 
-    A date without an offset is taken as UTC.
+    A date without an offset is taken as UTC. None is beyond ``LAST_MOMENT``, so that :func:`iso`
+    can say each of them again.
     """
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
@@ -54,7 +64,7 @@ def parse_iso(text: str) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:
-        return moment.timestamp()
+        return min(moment.timestamp(), LAST_MOMENT)
     except (OverflowError, ValueError):
         return None
 
@@ -71,6 +81,6 @@ def parse_date(text: str) -> float | None:
 
     try:
         found = parsedate_to_datetime(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return min((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp(), LAST_MOMENT)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

@@ -103,6 +103,8 @@ def test_a_flat_import_of_client_credentials_takes_seconds_too(world: World) -> 
         {"expires_at": 10**30},
         {"expires_in": "soon"},
         {"expires_in": -1},
+        {"expires_in": "\u00b2"},
+        {"expires_in": "9" * 5_000},
     ],
 )
 def test_a_date_that_is_none_is_named(world: World, given: dict[str, Any]) -> None:
@@ -110,6 +112,17 @@ def test_a_date_that_is_none_is_named(world: World, given: dict[str, Any]) -> No
     assert (refused.status, refused.code) == (400, "invalid_expires_at")
     assert refused.json()["error"]["payload"] == {}
     assert world.listed() == []
+
+
+NEVER_IN_NET = "9999-12-31T23:59:59.9999999Z"
+
+
+def test_an_import_takes_the_last_moment_that_a_date_can_say(world: World) -> None:
+    assert world.app.post("/connection", {**FLAT, "expires_at": NEVER_IN_NET}).status == 201
+    assert credentials_of(world)["expires_at"] == "9999-12-31T23:59:59.999Z"
+    credentials = {"type": "OAUTH2", "access_token": "at-0", "expires_at": NEVER_IN_NET}
+    shown = world.imported("c2", "rot", credentials=credentials)
+    assert shown["credentials"]["expires_at"] == "9999-12-31T23:59:59.999Z"
 
 
 def test_a_flat_import_says_when_its_token_ends_or_that_it_never_does(world: World) -> None:

@@ -242,6 +242,12 @@ def test_a_key_ends_at_its_moment_though_it_is_remembered(api):
     assert [each["display_name"] for each in api.data("GET", api.keys)][1:] == ["short"]
 
 
+def test_a_key_that_ends_at_the_last_moment_of_all_can_be_listed(api):
+    made = api.new("long", expires_at="9999-12-31T23:59:59.9999999Z")
+    assert made["expires_at"] == "9999-12-31T23:59:59.999Z"
+    assert [each["display_name"] for each in api.data("GET", api.keys)][1:] == ["long"]
+
+
 @pytest.mark.parametrize("wrong", ["soon", "", "2020-01-01T00:00:00Z", 1_800_000_000, "9" * 50])
 def test_an_end_that_is_none_is_refused(api, wrong):
     assert api.code("POST", api.keys, {"display_name": "x", "expires_at": wrong}) == "invalid_body"

@@ -83,6 +83,7 @@ def test_name_and_logo_are_dropped():
         {"post_connection": {"hook": "no_such_hook"}},
         {"disable_pkce": "yes"},
         {"token_params": {"a": float("nan")}},
+        {"token_expires_in_ms": 10 * 365 * 86_400_000 + 1},
         {"token_params": {"a": "\ud800"}},
         {"token_params": {"a": [[[[[[[[[[[["deep"]]]]]]]]]]]]}},
         {"categories": ["popular", "no-such"]},

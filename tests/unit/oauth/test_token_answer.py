@@ -80,6 +80,13 @@ def test_an_empty_refresh_token_is_none(empty) -> None:
     assert found.refresh_token is None
 
 
+def test_what_has_no_width_around_a_token_is_no_part_of_it():
+    told = {"access_token": "\ufeff at\u200b\n", "refresh_token": "\u00a0rt\u2060"}
+    found = token_set({}, told, NOW)
+    assert found.access_token.reveal() == "at"
+    assert found.refresh_token.reveal() == "rt"
+
+
 @pytest.mark.parametrize("empty", ["", " ", None, False, {}, ["a"], 1.5])
 def test_an_empty_access_token_is_no_token(empty) -> None:
     assert token_set({}, {"access_token": empty}, NOW) is None

@@ -85,4 +85,5 @@ FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 BodyFormat = Literal["form", "json", "query", "xml"]
 Seconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400)]
+Milliseconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400_000)]
 ClientAuth = Literal["body", "basic", "custom", "private_key_jwt", "none"]

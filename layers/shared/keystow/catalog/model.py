@@ -33,6 +33,7 @@ from keystow.catalog.field_types import (
     Link,
     Loose,
     Method,
+    Milliseconds,
     Param,
     Params,
     Path,
@@ -182,7 +183,7 @@ class SelfSignedToken(Strict):
     """The token that JWT, SIGNATURE and some TWO_STEP providers want signed here."""
 
     signing_key: Template | None = None
-    expires_in_ms: Annotated[int, Field(ge=0)] | None = None
+    expires_in_ms: Milliseconds | None = None
     header: dict[Text, Json] | None = None
     payload: dict[Text, Json] | None = None
 
@@ -333,7 +334,7 @@ class ProviderDefinition(Strict):
 
     token_response: TokenResponse | None = None
     token_response_headers: list[HeaderName] | None = None
-    token_expires_in_ms: Annotated[int, Field(ge=0)] | None = None
+    token_expires_in_ms: Milliseconds | None = None
     additional_steps: Annotated[list[AdditionalStep], Field(max_length=5)] | None = None
     assertion: Assertion | None = None
     signature: Signature | None = None

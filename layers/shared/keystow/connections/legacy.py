@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
-from keystow.clock import iso
+from keystow.clock import LAST_MOMENT, iso
 from keystow.connections.requests import ImportBody
 from keystow.errors import ApiError, invalid
 from keystow.oauth.token_life import moment
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _COMMON: Final = ("provider_config_key", "connection_id", "metadata", "connection_config")
 _FAR_SECONDS: Final = 100 * 365 * 86_400
-_YEAR_9999: Final = 253_402_300_800
+_DIGITS: Final = re.compile(r"[0-9]{1,15}")
 
 
 def from_flat_body(ctx: Context, environment: str, flat: dict[str, Any]) -> ImportBody:
@@ -113,7 +114,7 @@ def _some(flat: dict[str, Any], *names: str) -> dict[str, Any]:
 def _expiry(ctx: Context, flat: dict[str, Any]) -> dict[str, Any]:
     if flat.get("expires_at") is not None:
         ends = moment(flat["expires_at"])
-        if ends is None or ends >= _YEAR_9999:
+        if ends is None or ends > LAST_MOMENT:
             raise ApiError(
                 "invalid_expires_at",
                 "expires_at must be an ISO 8601 date, or seconds or milliseconds since 1970",
@@ -122,7 +123,8 @@ def _expiry(ctx: Context, flat: dict[str, Any]) -> dict[str, Any]:
     seconds = flat.get("expires_in")
     if seconds is None:
         return {}
-    if isinstance(seconds, str) and seconds.isdigit():
+    # Other digits of Unicode are no number for int(), and neither are thousands of them.
+    if isinstance(seconds, str) and _DIGITS.fullmatch(seconds):
         seconds = int(seconds)
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ApiError("invalid_expires_at", "expires_in must be a number of seconds")

@@ -13,7 +13,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from keystow.clock import iso, parse_date
+from keystow.clock import LAST_MOMENT, iso, parse_date
 from keystow.connections.end_users import EndUserBody, Tags, WebhookUrl
 from keystow.validation import (
     CLIENT_ID_MAX,
@@ -42,7 +42,7 @@ def _date(value: Any) -> str:
         seconds = parse_date(value)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = value / 1000
-    if seconds is None or not 0 <= seconds < 253_402_300_800:  # noqa: PLR2004 - year 9999
+    if seconds is None or not 0 <= seconds <= LAST_MOMENT:
         raise issue_error("invalid_type", "expected a date")
     return iso(seconds)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from keystow.clock import iso
 from keystow.oauth.token_life import end_in_jwt, expiry, seconds_of
 from keystow.secret import Secret
+from keystow.text import trimmed
 
 if TYPE_CHECKING:
     from keystow.egress.client import Answer
@@ -247,4 +248,4 @@ def _token(value: Any) -> str | None:
     """Return a token without white space around it; one that came as a number as its digits."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    return value.strip() or None if isinstance(value, str) else None
+    return trimmed(value) or None if isinstance(value, str) else None
