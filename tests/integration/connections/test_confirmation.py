@@ -211,6 +211,38 @@ def test_what_waits_is_not_erased_a_moment_too_early(world: World) -> None:
     assert world.provider.revoked == []
 
 
+def test_a_provider_that_revokes_slowly_gets_a_share_of_the_workers_time_and_no_more(
+    world: World,
+) -> None:
+    """Else whoever lets many authorizations wait could hold up everybody's refreshes."""
+    for _ in range(3):
+        world.connected(confirm=True)
+    answer_to = world.provider.answer_to
+
+    def slowly(sent: Any) -> Any:
+        world.ctx.clock.advance(20)
+        return answer_to(sent)
+
+    world.provider.answer_to = slowly  # type: ignore[method-assign]
+    world.ctx.clock.advance(16 * MINUTE)
+    messages = [
+        (row["pk"], json.dumps({"expire": [{"pk": row["pk"], "generation": row["generation"]}]}))
+        for row in rows(world)
+    ]
+    assert worker.handle(world.ctx, messages[:1], expire=pending.expire) == []
+    assert (len(rows(world)), len(world.provider.revoked)) == (2, 1)
+
+    assert worker.handle(world.ctx, messages[1:], expire=pending.expire) == []
+
+    assert len(world.provider.revoked) == 1, "the others are put off"
+    now = world.ctx.clock.now() * 1000
+    assert all(row["due_at"] > now + MINUTE * 1000 for row in rows(world))
+    world.provider.answer_to = answer_to  # type: ignore[method-assign]
+    minutes_pass(world, 10)
+    assert rows(world) == []
+    assert len(world.provider.revoked) == 3
+
+
 def test_nothing_can_be_confirmed_any_more_when_its_time_is_over(world: World) -> None:
     made = world.connected(confirm=True)
     world.ctx.clock.advance(pending.WAIT_SECONDS)

@@ -145,6 +145,9 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
         "sealed": sealed.as_item(),
         "draft": _as_text(draft),
     }
+    host = draft.provider.token_host(draft.sealed.connection_config.reveal())
+    if host is not None:  # where it is revoked, unless it is confirmed
+        item["host"] = host
     free = Any_((NEW, AtMost("until", now)))
     writes: list[Write] = [Put(place, item, free), *(planned.writes if planned else ())]
     if draft.operation is not None:

@@ -15,6 +15,7 @@ from keystow.refresh.due import READ_MARGIN_MS, next_check
 from keystow.refresh.sweep import QUEUED_FOR_MS
 from keystow.store import (
     ConditionFailed,
+    Equals,
     StoreUnavailable,
     TransactionConflict,
     Update,
@@ -122,10 +123,25 @@ def _expire(
 ) -> None:
     if ctx.clock.now() >= until:
         raise Postponed
+    key = Key(tables.CONNECTIONS, entry["pk"], tables.CONNECTION_PENDING)
+    item = ctx.store.get(key)
+    if item is None or item["generation"] != entry["generation"]:
+        return
+    environment, _, _ = tables.split_connection_pk(entry["pk"])
+    host = item.get("host", "")
+    if not ctx.slow_hosts.admit(environment, host):
+        # Without the table it comes due where the sweep has put it.
+        with suppress(ConditionFailed, StoreUnavailable):
+            same = Equals("generation", item["generation"])
+            ctx.store.update(Update(key, set={"due_at": _later(ctx)}, condition=same))
+        return
+    began = ctx.clock.now()
     try:
         expire(ctx, entry["pk"], entry["generation"])
     except (StoreUnavailable, TransactionConflict, VaultUnavailable) as error:
         raise Postponed from error
+    finally:
+        ctx.slow_hosts.ended(environment, host, ctx.clock.now() - began)
 
 
 def _ask(ctx: Context, secret: StoredSecret, until: float) -> bool:
@@ -174,8 +190,12 @@ def _put_off(ctx: Context, secret: StoredSecret, until: int) -> None:
 
 def _give_way(ctx: Context, secret: StoredSecret) -> None:
     """Let a connection of a slow host come due again in some minutes; it has not failed."""
+    _due_again(ctx, secret, _later(ctx))
+
+
+def _later(ctx: Context) -> int:
     spread = GIVE_WAY_SPREAD_MS * int.from_bytes(ctx.random.bytes(2)) // 0xFFFF
-    _due_again(ctx, secret, int(ctx.clock.now() * 1000) + GIVE_WAY_MS + spread)
+    return int(ctx.clock.now() * 1000) + GIVE_WAY_MS + spread
 
 
 def _due_again(ctx: Context, secret: StoredSecret, due: int) -> None:
