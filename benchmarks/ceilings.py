@@ -11,9 +11,12 @@ import os
 import time
 from statistics import median
 from typing import Final
+from unittest.mock import patch
 
 from benchmarks import child
+from benchmarks.reads import environment
 from benchmarks.report import Line
+from keystow.aws import clients
 from keystow.context import Context
 from keystow.refresh import sweep
 from keystow.settings import Settings
@@ -58,15 +61,11 @@ def run(refresh_cpu: float) -> list[Line]:
 
 def measure() -> float:
     """Return the processor time of one row, in seconds."""
-    with child.serving("benchmarks.due_stub", {"rows": ROWS_A_SHARD}) as port:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            os.environ[name] = value
+    with (
+        child.serving("benchmarks.due_stub", {"rows": ROWS_A_SHARD}) as port,
+        patch.dict(os.environ, environment(f"http://127.0.0.1:{port}")),
+        patch.dict(clients._clients, clear=True),  # noqa: SLF001 - another part had another AWS
+    ):
         queue = f"http://127.0.0.1:{port}/1/refresh"
         ctx = Context(Settings(connections_table="connections", refresh_queue_url=queue))
         sweep.sweep(ctx)

@@ -176,7 +176,7 @@ def test_a_relative_address_is_the_containers_own(monkeypatch: pytest.MonkeyPatc
     variables = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/x"}
     with pytest.raises(AwsUnanswered):
         Credentials(variables, sleep=lambda _: None).current()
-    assert asked == [("169.254.170.2", 80)] * 3
+    assert asked == [(b"169.254.170.2", 80)] * 3
 
 
 @pytest.mark.parametrize(

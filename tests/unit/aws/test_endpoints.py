@@ -79,7 +79,9 @@ def test_the_host_is_named_without_a_port_that_goes_without_saying(
     assert Origin(url, 1, 1).authority == authority
 
 
-@pytest.mark.parametrize("url", ["ftp://a.example", "https://", "https://u:p@a.example", "a"])
+@pytest.mark.parametrize(
+    "url", ["ftp://a.example", "https://", "https://u:p@a.example", "a", "http://ä.example"]
+)
 def test_an_endpoint_that_is_no_address_of_a_host_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="endpoint"):
         Origin(url, 1, 1)

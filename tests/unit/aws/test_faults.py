@@ -151,13 +151,6 @@ def test_a_connection_that_says_more_than_it_was_asked_is_not_used_again() -> No
         assert made.server.connections == [1, 2]
 
 
-def test_a_connection_can_be_opened_before_the_first_call() -> None:
-    with calling(GOOD) as made:
-        made.client.open()
-        made.ask()
-        assert (made.server.opened, made.server.connections) == (1, [1])
-
-
 def test_nobody_listening_is_tried_again_and_then_told() -> None:
     with calling(GOOD) as made:
         pass

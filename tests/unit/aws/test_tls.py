@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import select
 import ssl
+import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import certifi
 import pytest
@@ -18,11 +21,10 @@ from cryptography.x509.oid import NameOID
 from keystow.aws import wire
 from keystow.aws.errors import AwsUnanswered
 from keystow.aws.wire import Origin, request_of
+from tests.aws_server import REGION, VARIABLES
 from tests.unit.aws.wire_server import acting, said
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+LAYER = Path(__file__).parents[3] / "layers/shared"
 REQUEST = request_of("POST", "/", {"host": "localhost"}, b"{}")
 
 
@@ -79,10 +81,10 @@ def test_a_kept_connection_needs_one_handshake(server_of) -> None:
         assert server.connections == [1, 1, 1]
 
 
-def test_a_connection_opened_ahead_is_used_though_session_tickets_wait_on_it(server_of) -> None:
+def test_a_kept_connection_is_used_though_session_tickets_wait_on_it(server_of) -> None:
     with acting(said({"a": 1}), tls=server_of("localhost")) as server:
         origin = Origin(server.url, 1, 5)
-        origin.open()
+        origin._keep(origin._opened())
         kept = select.poll()
         kept.register(origin._kept[0][0], select.POLLIN)
         assert kept.poll(10_000), "TLS 1.3 servers send tickets by themselves (RFC 8446 4.6.1)"
@@ -93,10 +95,10 @@ def test_a_connection_opened_ahead_is_used_though_session_tickets_wait_on_it(ser
         assert (server.opened, server.connections) == (1, [1])
 
 
-def test_a_connection_opened_ahead_and_closed_since_is_noticed(server_of) -> None:
+def test_a_kept_connection_that_was_closed_since_is_noticed(server_of) -> None:
     with acting(said({"a": 1}), tls=server_of("localhost")) as server:
         origin = Origin(server.url, 1, 5)
-        origin.open()
+        origin._keep(origin._opened())
         sock = origin._kept[0][0]
         until = time.monotonic() + 10
         while not wire._is_over(sock, 5) and time.monotonic() < until:
@@ -142,3 +144,30 @@ def test_roots_are_those_of_the_layer_and_read_once(monkeypatch: pytest.MonkeyPa
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_a_call_loads_nothing_that_making_its_client_did_not(server_of) -> None:
+    # What is loaded in the first request is loaded on a seventh of a processor.
+    program = """
+import os, sys
+from keystow.aws.clients import client
+made = client("kms")
+before = set(sys.modules)
+assert made.call("Decrypt", {"CiphertextBlob": "eA=="}) == {"a": 1}
+print(sorted(set(sys.modules) - before))
+"""
+    with acting(said({"a": 1}), tls=server_of("localhost")) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={
+                **os.environ,
+                **VARIABLES,
+                "AWS_REGION": REGION,
+                "AWS_ENDPOINT_URL": server.url,
+                "PYTHONPATH": str(LAYER),
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -21,7 +21,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from keystow.aws.errors import AwsUnanswered
@@ -101,24 +101,22 @@ class Origin:
 
     def __init__(self, url: str, connect_seconds: float, read_seconds: float) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        host = parts.hostname or ""
+        if parts.scheme not in {"http", "https"} or not host or parts.username:
             raise ValueError("an endpoint is an http or https URL of a host")
-        self._secure = parts.scheme == "https"
-        usual = 443 if self._secure else 80
-        self._address = (parts.hostname, parts.port or usual)
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        self.authority = host if self._address[1] == usual else f"{host}:{self._address[1]}"
+        if not host.isascii():
+            raise ValueError("an endpoint's host has ASCII letters only")
+        # As bytes: text would load the codec of international names, in the first request.
+        self._host = host.encode()
+        # Made here, so that who makes clients at init has read the roots before the first request.
+        self._tls = tls_context() if parts.scheme == "https" else None
+        usual = 80 if self._tls is None else 443
+        self._port = parts.port or usual
+        shown = f"[{host}]" if ":" in host else host
+        self.authority = shown if self._port == usual else f"{shown}:{self._port}"
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds
         self._kept: deque[tuple[socket.socket, float]] = deque(maxlen=MOST_KEPT)
-
-    def open(self) -> None:
-        """Open a connection to keep, so that the first request finds one.
-
-        Raises:
-            AwsUnanswered: none could be opened.
-        """
-        self._keep(self._opened())
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -167,16 +165,17 @@ class Origin:
                 sock.close()
 
     def _opened(self) -> socket.socket:
+        address: Any = (self._host, self._port)
         try:
-            sock = socket.create_connection(self._address, self._connect_seconds)
+            sock = socket.create_connection(address, self._connect_seconds)
         except TimeoutError:
             raise AwsUnanswered("ConnectTimedOut") from None
         except (OSError, UnicodeError):
             raise AwsUnanswered("ConnectFailed") from None
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._secure:
-                sock = tls_context().wrap_socket(sock, server_hostname=self._address[0])
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(sock, server_hostname=self._host)
             sock.settimeout(self._read_seconds)
         except TimeoutError:
             sock.close()
