@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keystow.clock import iso
 from keystow.refresh import sweep
 from keystow.store import StoreUnavailable, tables
 from keystow.vault import Purpose, VaultError
@@ -76,9 +77,15 @@ def test_a_webhook_of_a_refresh_says_which_connection_and_why(world: Refreshing)
     traces = {row.get("event") for row in rows[tables.CONNECTIONS] if "trace#" in row["sk"]}
     assert failed["pk"] in traces, "an erasure finds it"
 
+    assert "Refreshing works again" not in json.dumps(rows[tables.ACTIVITY], default=str)
+
     world.provider.fault = None
     world.ctx.clock.advance(60)
     assert world.token() == "at-1"
+    changed = world.read().json()["updated_at"]
+    assert changed.startswith(iso(world.ctx.clock.now()).removesuffix("Z"))
+    rows = world.ctx.store.everything()
+    assert "Refreshing works again" in json.dumps(rows[tables.ACTIVITY], default=str)
     (worked,) = (each for each in world.events() if each["success"])
     assert json.loads(worked["body"]) == {**told, "success": True}
     assert "log_id" not in worked

@@ -242,6 +242,27 @@ def test_of_two_tokens_in_an_answer_the_one_that_ends_first_counts(entry, second
     assert found.expires_at == NOW + life
 
 
+def test_what_an_answer_says_of_its_token_is_kept() -> None:
+    found = token_set({}, {"access_token": "a", "token_type": "DPoP", "scopes": "x y"}, NOW)
+    assert found is not None
+    assert (found.token_type, found.granted_scopes) == ("DPoP", ("x", "y"))
+    found = token_set({}, {"access_token": "a", "scope": "x", "scopes": "x y"}, NOW)
+    assert found is not None
+    assert (found.token_type, found.granted_scopes) == ("bearer", ("x",))
+
+
+def test_an_end_is_added_to_the_raw_answer_only_where_it_has_none_of_its_own() -> None:
+    for fields, expected in (
+        ({"expires_in": 60}, "2023-11-14T22:14:20.000Z"),
+        ({"expires_in": 60, "expires_at": "later"}, "later"),
+        ({"expires": 60}, None),
+    ):
+        found = token_set({}, {"access_token": "a", **fields}, NOW)
+        assert found is not None
+        assert found.expires_at == NOW + 60
+        assert found.raw.reveal().get("expires_at") == expected
+
+
 def test_a_token_without_an_end_is_none_by_the_word_of_its_entry() -> None:
     found = token_set({"token_expires_in_ms": 0}, {"access_token": "a", "expires_in": 5}, NOW)
     assert found is not None
