@@ -12,11 +12,10 @@ import json
 import re
 import time
 from collections import Counter
-from http.server import ThreadingHTTPServer
 from typing import Any, ClassVar
 
 from benchmarks import child
-from benchmarks.quiet import Quiet
+from benchmarks.quiet import Quiet, Server
 from benchmarks.tables import Refused, Tables
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
@@ -82,8 +81,7 @@ def main() -> None:
     found = child.given()
     Handler.tables = Tables(found["tables"], found["indexes"])
     Handler.keys, Handler.latency = found["keys"], found["latency"]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     child.announce(server.server_port)
     server.serve_forever()
 

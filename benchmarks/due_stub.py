@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from http.server import ThreadingHTTPServer
 from typing import Any, ClassVar
 
 from benchmarks import child
-from benchmarks.quiet import Quiet
+from benchmarks.quiet import Quiet, Server
 
 
 class Handler(Quiet):
@@ -63,8 +62,7 @@ def main() -> None:
     }
     whole = {**row, "pk": {"S": "env#integration#c"}, "sealed": sealed}
     Handler.row = json.dumps({"Attributes": whole}).encode()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     child.announce(server.server_port)
     server.serve_forever()
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+
+class Server(ThreadingHTTPServer):
+    """Lets many connect at once: a full backlog costs a client a second."""
+
+    daemon_threads = True
+    request_queue_size = 256
 
 
 class Quiet(BaseHTTPRequestHandler):

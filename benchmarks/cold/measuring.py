@@ -61,7 +61,7 @@ def run(rounds: int = ROUNDS) -> list[Line]:
             quota() as share,
         ):
             print(f"  Python {where.version}, {_said(share)}", flush=True)
-            variables = _variables(f"http://127.0.0.1:{aws}")
+            variables = variables_of(f"http://127.0.0.1:{aws}")
             return list(_lines(contests, where, variables, share, rounds))
 
 
@@ -82,8 +82,8 @@ def _contests(events: dict[str, First], suffix: str) -> list[_Contest]:
     ]
 
 
-def _variables(aws: str) -> dict[str, str]:
-    """Return a function's environment."""
+def variables_of(aws: str) -> dict[str, str]:
+    """Return a function's environment, given where the stub of AWS is."""
     return {
         **environment(aws),
         "AWS_REGION": "eu-central-1",
@@ -106,7 +106,7 @@ def _lines(
     rounds: int,
 ) -> Iterator[Line]:
     def started(function: str, contest: _Contest) -> Start:
-        _begin_anew(variables["AWS_ENDPOINT_URL"])
+        begin_anew(variables["AWS_ENDPOINT_URL"])
         given = {**variables, "PYTHONPATH": where.path_of(function)}
         folder = where.functions / function
         found = container.start(
@@ -140,7 +140,7 @@ def _lines(
         )
 
 
-def _begin_anew(aws: str) -> None:
+def begin_anew(aws: str) -> None:
     """Let each container find the same rows."""
     request = urllib.request.Request(aws, method="DELETE")  # noqa: S310 - the stub's own
     with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - the stub's own

@@ -81,7 +81,7 @@ def prepare() -> Places:
     for old in (layer / "python" / "keystow", home / "functions"):
         shutil.rmtree(old, ignore_errors=True)
     _run(interpreter, "-c", BUILD, str(home), str(LAYER / "keystow"), *map(str, _functions()))
-    certificate, key = _trusted(home, layer / "python" / "certifi")
+    certificate, key = trusted(home, layer / "python" / "certifi")
     version = _run(interpreter, "-c", "import platform; print(platform.python_version())")
     return Places(
         Path(interpreter),
@@ -129,8 +129,16 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
-def _trusted(home: Path, certifi: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1, and a certifi that trusts it besides all others."""
+def trusted(home: Path, certifi: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1, and a certifi that trusts it besides all others.
+
+    Args:
+        home: gets ``certificate.pem``, ``key.pem`` and the folder ``trust`` for a PYTHONPATH.
+        certifi: the package as it is installed.
+
+    Returns:
+        Certificate and key.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

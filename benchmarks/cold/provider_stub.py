@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import ssl
-from http.server import ThreadingHTTPServer
 
 from benchmarks import child
-from benchmarks.quiet import Quiet
+from benchmarks.quiet import Quiet, Server
 
 TOKENS = {
     "access_token": "a" * 220,
@@ -31,8 +30,7 @@ class Handler(Quiet):
 def main() -> None:
     """Serve until the parent ends."""
     found = child.given()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(found["certificate"], found["key"])
     server.socket = context.wrap_socket(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
 
+# Nothing to open before the first request.
+NEEDS = ()
+
 PREFLIGHT = {
     "access-control-allow-methods": "GET,HEAD,PUT,PATCH,POST,DELETE",
     "access-control-max-age": "600",

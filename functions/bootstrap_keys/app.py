@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from keystow import context
 from keystow.environments import bootstrap
+from keystow.needs import STORE, VAULT, open_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# What the usual first request needs.
+NEEDS = (STORE, VAULT)
 
 
 def handler(event: Mapping[str, Any] | None, _lambda_context: Any) -> dict[str, Any]:
@@ -22,3 +26,6 @@ def handler(event: Mapping[str, Any] | None, _lambda_context: Any) -> dict[str, 
     if event and event.get("rotate") is True:
         return bootstrap.rotate_account_key(ctx)
     return bootstrap.bootstrap(ctx)
+
+
+open_now(*NEEDS)

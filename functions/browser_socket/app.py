@@ -6,6 +6,10 @@ from typing import Any
 
 from keystow import context, ids, sockets
 from keystow.log import logger
+from keystow.needs import INVOKER, STORE, open_now
+
+# What the usual first request needs.
+NEEDS = (STORE, INVOKER)
 
 ATTEMPTS = 8
 PAUSE_SECONDS = 0.1
@@ -39,3 +43,6 @@ def _acknowledge(ctx: context.Context, job: dict[str, str]) -> None:
             return
         ctx.clock.sleep(PAUSE_SECONDS * (attempt + 1))
     logger.info("socket gone before its first frame")
+
+
+open_now(*NEEDS)

@@ -9,11 +9,15 @@ from keystow.connections.requests import ConfirmBody
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import QUEUES, STORE, VAULT, open_now
 from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE, VAULT, QUEUES, "keystow.modes.api_key")
 
 
 def confirm(ctx: Context, request: Request) -> Response:
@@ -28,3 +32,5 @@ def confirm(ctx: Context, request: Request) -> Response:
 
 
 handler = lambda_handler_for({"POST /connections/{connectionId+}": confirm})
+
+open_now(*NEEDS)

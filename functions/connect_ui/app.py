@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
 
+# Nothing to open before the first request.
+NEEDS = ()
+
 STATIC: Final = Path(__file__).parent / "static"
 ROOT: Final = "/ui/connect"
 LOGO: Final = re.compile(r"/ui/logos/([a-z0-9-]{1,64})\.svg\Z")

@@ -8,6 +8,7 @@ from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.http.urls import connect_ui_url
+from keystow.needs import STORE, open_now
 from keystow.sessions import service
 from keystow.sessions.requests import ReconnectBody, SessionBody
 from keystow.validation import body_of
@@ -15,6 +16,9 @@ from keystow.validation import body_of
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE,)
 
 SCOPE = "environment:connect_sessions:write"
 
@@ -38,3 +42,5 @@ def reconnect(ctx: Context, request: Request) -> Response:
 handler = lambda_handler_for(
     {"POST /connect/sessions": create, "POST /connect/sessions/reconnect": reconnect}
 )
+
+open_now(*NEEDS)

@@ -8,10 +8,23 @@ from keystow.connections.delete import delete
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import EGRESS, STORE, VAULT, open_now
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (
+    STORE,
+    VAULT,
+    EGRESS,
+    "keystow.modes.dual_tokens",
+    "keystow.modes.oauth2",
+    "keystow.oauth.authorization_params",
+    "keystow.oauth.revocation",
+    "keystow.oauth.token_endpoint",
+)
 
 
 def remove(ctx: Context, request: Request) -> Response:
@@ -27,3 +40,5 @@ def remove(ctx: Context, request: Request) -> Response:
 handler = lambda_handler_for(
     {"DELETE /connections/{connectionId+}": remove, "DELETE /connection/{connectionId+}": remove}
 )
+
+open_now(*NEEDS)

@@ -9,10 +9,14 @@ from keystow.errors import ApiError
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import STORE, VAULT, open_now
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE, VAULT)
 
 READ = "environment:connections:read"
 READ_CREDENTIALS = "environment:connections:read_credentials"
@@ -47,3 +51,5 @@ handler = lambda_handler_for(
         "GET /connection/{connectionId+}": get,
     }
 )
+
+open_now(*NEEDS)

@@ -10,11 +10,15 @@ from keystow.connections.requests import ImportBody
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import QUEUES, STORE, VAULT, open_now
 from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE, VAULT, QUEUES, "keystow.modes.oauth2")
 
 SCOPE = "environment:connections:create"
 
@@ -47,3 +51,5 @@ def create_legacy(ctx: Context, request: Request) -> Response:
 
 
 handler = lambda_handler_for({"POST /connections": create, "POST /connection": create_legacy})
+
+open_now(*NEEDS)

@@ -9,10 +9,14 @@ from keystow.errors import invalid
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import STORE, open_now
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE,)
 
 SCOPES = ("environment:connections:list", "environment:connections:list_credentials")
 PARAMETERS = (
@@ -57,3 +61,5 @@ def list_connections(ctx: Context, request: Request) -> Response:
 handler = lambda_handler_for(
     {"GET /connections": list_connections, "GET /connection": list_connections}
 )
+
+open_now(*NEEDS)

@@ -9,6 +9,7 @@ from keystow.errors import ApiError, Issue
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import STORE, open_now
 from keystow.registry import integrations, providers
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.auth import Principal
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE, "keystow.sessions.service")
 
 # API Gateway and Lambda end at 6 MB; what does not fit is answered under ``next_cursor``.
 MAX_ANSWER = 4_500_000
@@ -111,3 +115,5 @@ handler = lambda_handler_for(
         "GET /providers/{provider}/templates": templates,
     }
 )
+
+open_now(*NEEDS)

@@ -8,10 +8,14 @@ from keystow.events import deliveries, replay
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import STORE, open_now
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE,)
 
 READ = "environment:webhook_deliveries:read"
 REPLAY = "environment:webhook_deliveries:replay"
@@ -57,3 +61,5 @@ handler = lambda_handler_for(
         "POST /webhook-deliveries/{deliveryId}/replay": replay_delivery,
     }
 )
+
+open_now(*NEEDS)

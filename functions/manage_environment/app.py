@@ -24,6 +24,7 @@ from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.log import logger
+from keystow.needs import STORE, open_now
 from keystow.secret import Secret
 from keystow.validation import body_of
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
     from keystow.records.environment import ApiKey, Environment
+
+# What the usual first request needs.
+NEEDS = (STORE,)
 
 # What an environment that is begun last may take: a thousand rows, and the wait for the indexes.
 LAST_SECONDS = 15
@@ -370,3 +374,6 @@ def handler(event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
         metrics.flush()
     logger.info("removals", extra=found)
     return found
+
+
+open_now(*NEEDS)

@@ -11,6 +11,7 @@ from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.integrations import service
 from keystow.integrations.requests import CreateIntegration, UniqueKeyParam, UpdateIntegration
+from keystow.needs import STORE, open_now
 from keystow.registry import integrations, providers
 from keystow.validation import body_of, validated
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
     from keystow.records.integration import Integration
+
+# What the usual first request needs.
+NEEDS = (STORE, "keystow.sessions.tokens")
 
 LIST = ("environment:integrations:list", "environment:integrations:list_credentials")
 READ = ("environment:integrations:read", "environment:integrations:read_credentials")
@@ -125,3 +129,5 @@ handler = lambda_handler_for(
         "DELETE /integrations/{uniqueKey}": delete,
     }
 )
+
+open_now(*NEEDS)

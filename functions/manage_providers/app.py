@@ -8,10 +8,14 @@ from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.integrations import custom
+from keystow.needs import STORE, open_now
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE, "keystow.catalog.hooks")
 
 WRITE = "environment:providers:write"
 READ_SECRETS = (
@@ -45,3 +49,5 @@ def delete(ctx: Context, request: Request) -> Response:
 handler = lambda_handler_for(
     {"PUT /providers/{provider}": put, "DELETE /providers/{provider}": delete}
 )
+
+open_now(*NEEDS)

@@ -8,6 +8,7 @@ from keystow.authorization import answer as answers
 from keystow.authorization.callback import Ended, finish, handed_on
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import MAX_BODY_BYTES, Response
+from keystow.needs import EGRESS, QUEUES, SOCKETS, STORE, VAULT, open_now
 from keystow.pages import callback as pages
 from keystow.pages.sentences import BEGIN_HERE
 from keystow.registry.callbacks import PATH, is_place
@@ -15,6 +16,9 @@ from keystow.registry.callbacks import PATH, is_place
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE, VAULT, QUEUES, SOCKETS, EGRESS, "keystow.oauth.introspection")
 
 NO_SUCH_PLACE = Ended("state_err", "There is no such callback")
 TOO_LARGE = Ended("callback_err", "The provider's answer is too large")
@@ -74,3 +78,5 @@ handler = lambda_handler_for(
         "POST /oauth/callback/{integration}": form_post,
     }
 )
+
+open_now(*NEEDS)

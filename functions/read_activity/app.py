@@ -8,10 +8,14 @@ from keystow.activity import reading
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import STORE, open_now
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE,)
 
 READ = "environment:activity:read"
 
@@ -43,3 +47,5 @@ def read_operation(ctx: Context, request: Request) -> Response:
 handler = lambda_handler_for(
     {"GET /activity": list_operations, "GET /activity/{operationId}": read_operation}
 )
+
+open_now(*NEEDS)

@@ -9,6 +9,7 @@ from keystow.http import auth, compression
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.http.urls import telemetry_cors
+from keystow.needs import STORE, open_now
 from keystow.sessions import opening, outcomes, service, tokens
 from keystow.sessions.requests import TelemetryBody
 from keystow.validation import body_of
@@ -16,6 +17,9 @@ from keystow.validation import body_of
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE,)
 
 PAGE: Final = "page"
 """What ``include`` of ``GET /connect/session`` may name."""
@@ -74,3 +78,5 @@ handler = lambda_handler_for(
         "POST /connect/telemetry": telemetry,
     }
 )
+
+open_now(*NEEDS)

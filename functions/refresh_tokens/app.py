@@ -7,7 +7,21 @@ from typing import Any
 from keystow import context
 from keystow.connections import pending
 from keystow.log import logger
+from keystow.needs import EGRESS, QUEUES, STORE, VAULT, open_now
 from keystow.refresh import worker
+
+# What the usual first request needs.
+NEEDS = (
+    STORE,
+    VAULT,
+    QUEUES,
+    EGRESS,
+    "keystow.slow_hosts",
+    "keystow.modes.dual_tokens",
+    "keystow.modes.oauth2",
+    "keystow.oauth.introspection",
+    "keystow.oauth.token_endpoint",
+)
 
 # The longest exchange with a provider, and the time to commit its outcome.
 EXCHANGE_SECONDS = 32.0
@@ -23,3 +37,6 @@ def handler(event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
     failed = worker.handle(ctx, bodies, until, pending.expire)
     logger.info("refreshed", extra={"messages": len(records), "again": len(failed)})
     return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+
+
+open_now(*NEEDS)

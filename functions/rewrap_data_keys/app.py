@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from keystow import context
 from keystow.environments import rewrapping
+from keystow.needs import STORE, open_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# What the usual first request needs.
+NEEDS = (STORE,)
 
 # What a call to KMS and one to the table may still take.
 LAST_SECONDS = 15
@@ -31,3 +35,6 @@ def _position(event: Mapping[str, Any]) -> rewrapping.Position:
     if type(since) is not int or not isinstance(environment, str) or not isinstance(after, str):
         raise ValueError("send {}, or what an earlier call answered as next")
     return rewrapping.Position(since, environment, after)
+
+
+open_now(*NEEDS)

@@ -6,6 +6,10 @@ from typing import Any
 
 from keystow import context, metrics
 from keystow.events import delivery
+from keystow.needs import EGRESS, QUEUES, STORE, VAULT, open_now
+
+# What the usual first request needs.
+NEEDS = (STORE, VAULT, QUEUES, EGRESS, "keystow.slow_hosts")
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -19,3 +23,6 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     queued = delivery.sweep(ctx)
     metrics.flush()
     return {"queued": queued}
+
+
+open_now(*NEEDS)

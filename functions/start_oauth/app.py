@@ -13,11 +13,15 @@ from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.log import logger
+from keystow.needs import STORE, VAULT, open_now
 from keystow.pages import callback as pages
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE, VAULT)
 
 MOVED = "keystow_moved"  # stands in the query of a browser that was sent to the canonical host
 
@@ -74,3 +78,5 @@ def _tell(
 
 
 handler = lambda_handler_for({"GET /oauth/connect/{providerConfigKey}": connect})
+
+open_now(*NEEDS)

@@ -14,12 +14,16 @@ from keystow.authorization.typed import (
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import EGRESS, QUEUES, STORE, VAULT, open_now
 from keystow.secret import Secret
 from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE, VAULT, QUEUES, EGRESS, "keystow.modes.api_key")
 
 
 def api_key(ctx: Context, request: Request) -> Response:
@@ -71,3 +75,5 @@ handler = lambda_handler_for(
         "POST /auth/unauthenticated/{providerConfigKey}": unauthenticated,
     }
 )
+
+open_now(*NEEDS)

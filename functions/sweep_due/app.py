@@ -6,7 +6,11 @@ from typing import Any
 
 from keystow import context
 from keystow.log import logger
+from keystow.needs import QUEUES, STORE, open_now
 from keystow.refresh import sweep
+
+# What the usual first request needs.
+NEEDS = (STORE, QUEUES)
 
 # What the rows and the message under way may still take when no further ones are begun.
 SPARE_SECONDS = 10.0
@@ -19,3 +23,6 @@ def handler(_event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
     queued = sweep.sweep(ctx, ctx.clock.now() + left - SPARE_SECONDS)
     logger.info("swept", extra={"queued": queued})
     return {"queued": queued}
+
+
+open_now(*NEEDS)

@@ -10,11 +10,15 @@ from keystow.errors import ApiError, invalid
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.needs import STORE, open_now
 from keystow.validation import body_of, validated
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
+
+# What the usual first request needs.
+NEEDS = (STORE,)
 
 SCOPE = "environment:connections:update"
 
@@ -71,3 +75,5 @@ handler = lambda_handler_for(
         "PATCH /connection/{connectionId+}": legacy_metadata,
     }
 )
+
+open_now(*NEEDS)

@@ -41,7 +41,7 @@ LEVELS = (
         "metrics",
         "tracing",
     }
-    | {"paging", "validation", "context", "slow_hosts"},
+    | {"paging", "validation", "context", "needs", "slow_hosts"},
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 # Puts the parts together, each when it is first asked for; it may import any part, but lazily.

@@ -1,6 +1,7 @@
-"""What a function loads before its first request: lists of modules, since times depend on machines.
+"""What a function loads when it starts and in its first request, as lists of modules.
 
-``make bench`` measures the times; these tests say at once which import has crept in.
+``make bench`` measures the times; these tests say at once what has crept in. Each function runs its
+usual first event, in a fresh interpreter, against rows in memory.
 """
 
 from __future__ import annotations
@@ -9,17 +10,29 @@ import json
 import os
 import subprocess
 import sys
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import certifi
 import pytest
 
+from benchmarks import child
+from benchmarks.cold import firsts, measuring, places
+from keystow import needs
+from keystow.aws import clients
+from keystow.aws.errors import AwsUnanswered
+from keystow.needs import EGRESS, INVOKER, PARTS
 from local.template import functions, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
 
-# Only a request that needs one of these loads it: to send something to a provider, for instance.
+# Nothing that starts loads one of these: they serve tests, tools and other ways of doing the same.
 NEVER = {
     "anyio",
     "asyncio",
@@ -43,7 +56,7 @@ NEVER = {
     "urllib3",
     "yaml",
 }
-# What reading a connection needs not even that for: bodies, catalogue checks, refreshing, events.
+# What reading a connection needs in no usual request: bodies, catalogue checks, refreshing, events.
 NEVER_WHEN_READING = NEVER | {
     "pydantic",
     "pydantic_core",
@@ -66,6 +79,7 @@ TAKES_BODIES = {
     "confirm_connection",
     "create_session",
     "import_connection",
+    "list_providers",  # a browser's session shows which
     "manage_environment",
     "manage_integrations",
     "manage_providers",
@@ -75,40 +89,91 @@ TAKES_BODIES = {
     "submit_credentials",
     "update_connection",
 }
+# Python's own, of some milliseconds at most; nobody can say beforehand which a text needs.
+MAY_COME_LATE = {"unicodedata", "encodings.utf_16_be", "encodings.utf_16_le", "zlib"}
 
 PROGRAM = """
 import json, sys
 import app
 from keystow import context
-ctx = context.current()
-for part in sys.argv[1:]:
-    getattr(ctx, part)
-print(json.dumps(sorted(sys.modules)))
+
+class Lambda:
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:000000000000:function:one"
+    def get_remaining_time_in_millis(self):
+        return 50_000
+
+started = sorted(sys.modules)
+answer = app.handler(json.load(sys.stdin), Lambda())
+print(json.dumps({
+    "needs": app.NEEDS,
+    "started": started,
+    "late": sorted(set(sys.modules) - set(started)),
+    "parts": sorted(vars(context.current())),
+    "answer": answer,
+}))
 """
 
 
-@lru_cache
-def loaded(folder: str, *parts: str) -> frozenset[str]:
-    """The modules of a fresh interpreter that has imported a function."""
-    paths = [str(ROOT / "layers" / "shared"), str(ROOT / "functions" / folder)]
-    variables = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *parts],
-        env=variables,
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=ROOT / "functions" / folder,
-    )
-    assert done.returncode == 0, done.stderr
-    return frozenset(json.loads(done.stdout.splitlines()[-1]))
+@dataclass(frozen=True)
+class Ran:
+    """A container after its first request: what was declared, and what was loaded when."""
+
+    needs: tuple[str, ...]
+    started: frozenset[str]
+    late: frozenset[str]
+    parts: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Where AWS and a provider are, and each function's first event."""
+
+    events: dict[str, firsts.First]
+    aws: str
+    trust: Path
+
+    @cache  # noqa: B019 - there is one world, and it lives as long as the tests do
+    def ran(self, folder: str, *, opens: bool = True) -> Ran:
+        """Run a function's first event; ``opens``: as in Lambda, where needs are opened first."""
+        measuring.begin_anew(self.aws)
+        layer, function = ROOT / "layers" / "shared", ROOT / "functions" / folder
+        variables = {
+            name: text
+            for name, text in os.environ.items()
+            if not name.startswith(("AWS_", "KEYSTOW_"))
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            env={
+                **variables,
+                **measuring.variables_of(self.aws),
+                **({"AWS_LAMBDA_FUNCTION_NAME": "one"} if opens else {}),
+                "PYTHONPATH": os.pathsep.join(map(str, (function, self.trust, layer))),
+            },
+            input=json.dumps(self.events[folder].event),
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=function,
+        )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        assert self.events[folder].fits(found["answer"]), found["answer"]
+        return Ran(
+            tuple(found["needs"]),
+            *(frozenset(found[name]) for name in ("started", "late", "parts")),
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("world")
+    certificate, key = places.trusted(home, Path(certifi.__file__).parent)
+    given = {"certificate": str(certificate), "key": str(key)}
+    with child.serving("benchmarks.cold.provider_stub", given) as provider:
+        made, events, _refused = firsts.made(f"https://127.0.0.1:{provider}")
+        with child.serving("benchmarks.aws_stub", made.as_stub()) as aws:
+            yield World(events, f"http://127.0.0.1:{aws}", home / "trust")
 
 
 def test_every_function_of_the_template_is_looked_at() -> None:
@@ -119,21 +184,72 @@ def test_every_function_of_the_template_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_function_starts_without_what_few_requests_need(folder: str) -> None:
+def test_the_first_request_finds_all_that_it_needs_loaded(folder: str, world: World) -> None:
+    ran = world.ran(folder)
+    assert ran.late - MAY_COME_LATE == set()
+    lazily = world.ran(folder, opens=False)
+    assert lazily.parts - ran.parts == set()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_function_opens_nothing_that_its_usual_first_request_does_not_use(
+    folder: str, world: World
+) -> None:
+    ran = world.ran(folder, opens=False)
+    assert len(set(ran.needs)) == len(ran.needs)
+    for need in ran.needs:
+        if need in PARTS - {INVOKER}:
+            assert need in ran.parts, need
+        elif need not in PARTS:
+            assert need in ran.late, f"{need} is loaded anyway, or not at all"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_function_starts_without_what_no_usual_request_needs(folder: str, world: World) -> None:
+    ran = world.ran(folder)
     unwanted = NEVER if folder in TAKES_BODIES else NEVER | {"pydantic"}
-    assert loaded(folder) & unwanted == set()
+    if EGRESS in ran.needs:
+        # httpcore takes anyio where that is installed: beside the tests, not in the layer.
+        unwanted = unwanted - {"anyio", "httpcore"}
+    assert ran.started & unwanted == set()
 
 
-def test_reading_a_connection_starts_with_what_it_needs_and_no_more() -> None:
-    assert loaded("get_connection", "store", "vault") & NEVER_WHEN_READING == set()
-
-
-def test_reading_a_connection_makes_its_clients_of_aws() -> None:
+def test_reading_a_connection_starts_with_what_it_needs_and_no_more(world: World) -> None:
+    ran = world.ran("get_connection")
+    assert ran.started & NEVER_WHEN_READING == set()
     # Else the lists above would hold nothing against a start that loads something else instead.
-    found = loaded("get_connection", "store", "vault")
-    assert {"keystow.aws.client", "cryptography.hazmat.primitives.ciphers.aead"} <= found
+    assert {"keystow.aws.client", "cryptography.hazmat.primitives.ciphers.aead"} <= ran.started
+    assert {"store", "vault"} <= ran.parts
 
 
-def test_serving_the_connect_ui_needs_neither_tables_nor_keys() -> None:
-    found = loaded("connect_ui")
-    assert found & {"keystow.store.dynamodb", "keystow.aws.client", "pydantic"} == set()
+@pytest.mark.parametrize("folder", ["answer_default", "connect_ui"])
+def test_what_reads_no_table_opens_neither_tables_nor_keys(folder: str, world: World) -> None:
+    found = world.ran(folder).started
+    assert found & {"keystow.store.dynamodb", "keystow.aws.client", "pydantic", "httpcore"} == set()
+
+
+@pytest.mark.parametrize(("kind", "connects"), [("on-demand", True), ("snap-start", False)])
+def test_connections_are_opened_at_init_when_the_first_request_follows_at_once(
+    kind: str, connects: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    class Client:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def open(self) -> None:
+            opened.append(self.name)
+            raise AwsUnanswered("connect")  # the first request tells, if it lasts
+
+    made = {("dynamodb", ""): Client("dynamodb"), ("kms", ""): Client("kms")}
+    monkeypatch.setattr(clients, "_clients", made)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "one")
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
+    needs.open_now("keystow.needs")
+    assert opened == (["dynamodb", "kms"] if connects else [])
+
+
+def test_outside_of_lambda_nothing_is_opened(world: World) -> None:
+    ran = world.ran("send_webhook", opens=False)
+    assert {"keystow.store.dynamodb", "httpcore"} & ran.started == set()

@@ -1,7 +1,8 @@
 """What the domain works with: settings, clock, store, vault, and the ways out.
 
 Each part is made when it is first asked for, so that a function pays only for what it uses
-(get_connection never loads an HTTP client unless it must refresh).
+(get_connection never loads an HTTP client unless it must refresh). While Lambda starts a function,
+:mod:`keystow.needs` asks for what its usual first request uses.
 """
 
 from __future__ import annotations

@@ -117,3 +117,10 @@ def invoke_later(function: str, event: dict[str, Any]) -> None:
         json.dumps(event).encode(),
         {"x-amz-invocation-type": "Event"},
     )
+
+
+def get_ready_to_invoke() -> None:
+    """Load what :func:`invoke_later` would load."""
+    from keystow.aws.clients import client
+
+    client("lambda")

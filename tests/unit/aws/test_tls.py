@@ -84,7 +84,7 @@ def test_a_kept_connection_needs_one_handshake(server_of) -> None:
 def test_a_kept_connection_is_used_though_session_tickets_wait_on_it(server_of) -> None:
     with acting(said({"a": 1}), tls=server_of("localhost")) as server:
         origin = Origin(server.url, 1, 5)
-        origin._keep(origin._opened())
+        origin.open()
         kept = select.poll()
         kept.register(origin._kept[0][0], select.POLLIN)
         assert kept.poll(10_000), "TLS 1.3 servers send tickets by themselves (RFC 8446 4.6.1)"
@@ -98,7 +98,7 @@ def test_a_kept_connection_is_used_though_session_tickets_wait_on_it(server_of) 
 def test_a_kept_connection_that_was_closed_since_is_noticed(server_of) -> None:
     with acting(said({"a": 1}), tls=server_of("localhost")) as server:
         origin = Origin(server.url, 1, 5)
-        origin._keep(origin._opened())
+        origin.open()
         sock = origin._kept[0][0]
         until = time.monotonic() + 10
         while not wire._is_over(sock, 5) and time.monotonic() < until:

@@ -103,6 +103,10 @@ class Client:
         self._budget = retrying.Budget()
         self._skew = 0.0
 
+    def open(self) -> None:
+        """Open a connection for the first call to find. Raises AwsUnanswered."""
+        self._origin.open()
+
     def close(self) -> None:
         """Close what is kept open."""
         self._origin.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Final
 
 from keystow.aws.client import Client, Service
 from keystow.aws.credentials import Credentials
 from keystow.aws.endpoints import endpoint_of, region_of
+from keystow.aws.errors import AwsUnanswered
 from keystow.settings import TRACED, load
 
 SERVICES: Final = {
@@ -58,3 +60,15 @@ def client(service: str, endpoint: str = "") -> Client:
             found = Client(SERVICES[service], region, url, _credentials, told=told)
             _clients[service, endpoint] = found
         return found
+
+
+def open_connections() -> None:
+    """Open a connection for each client that was made, which its first call finds.
+
+    That one cannot be opened is for the first call to tell, if it lasts.
+    """
+    with _lock:
+        made = list(_clients.values())
+    for each in made:
+        with suppress(AwsUnanswered):
+            each.open()

@@ -118,6 +118,14 @@ class Origin:
         self._read_seconds = read_seconds
         self._kept: deque[tuple[socket.socket, float]] = deque(maxlen=MOST_KEPT)
 
+    def open(self) -> None:
+        """Open a connection to keep, so that the first request finds one.
+
+        Raises:
+            AwsUnanswered: none could be opened.
+        """
+        self._keep(self._opened())
+
     def close(self) -> None:
         """Close the connections that are kept."""
         while True:
