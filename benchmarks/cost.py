@@ -60,6 +60,7 @@ ASSUMED: Final = {
     "data keys that a container's reads need at a time": 1.2,
     "reads of one connection, a day": 24,
     "of a million reads, behind a cold start": 0.01,
+    "a cold start takes, seconds": 0.5,
 }
 
 BUDGET_IDLE = 3.0
@@ -104,8 +105,8 @@ def reads(template: Mapping[str, Any], reading: Reading) -> dict[str, float]:
     unwraps = opened * (containers * SECONDS / CACHE_SECONDS + cold)
     noted = note_units()
     notes = MILLION / ASSUMED["reads of one connection, a day"]
-    # The start-up of a cold container is billed too: about half a second of a whole processor.
-    starts = cold * 0.5 * MB_OF_A_PROCESSOR / 1024 * GB_SECOND
+    # Init is billed too, and what the first request takes more than others (benchmarks, part cold).
+    starts = cold * ASSUMED["a cold start takes, seconds"] * memory / 1024 * GB_SECOND
     return {
         "HTTP API": MILLION * HTTP_API,
         "Lambda requests": MILLION * LAMBDA_REQUEST,
