@@ -390,7 +390,7 @@ class _Reading:
             raise self._in_progress()
         connection = self.connection
         if failure is not None and connection.auth_error is None:
-            connection = replace(connection, auth_error=AuthError(failure.log_id, failure.at))
+            connection = replace(connection, auth_error=AuthError(failure.log_id))
         told = f" ({failure.code}): {failure.description}".rstrip(": ") if failure else "."
         headers = {}
         if paused_until is not None:

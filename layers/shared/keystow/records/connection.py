@@ -63,7 +63,6 @@ class AuthError(Value):
     """
 
     log_id: str
-    at: int
     told: bool = False
 
     def as_item(self) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _description_change(
         if tell:
             planned = _event(ctx, description, after, provider, integration)
         told = told or planned is not None  # where nobody wanted to hear it, nobody was told
-        error = AuthError(after.failure.log_id, after.failure.at, told=told)
+        error = AuthError(after.failure.log_id, told=told)
         update = Update(
             place,
             set={"auth_error": error.as_item()},
