@@ -182,6 +182,14 @@ def test_a_linear_token_that_ends_without_a_refresh_token_is_remarked() -> None:
     assert "no refresh token came" in operations(world)
 
 
+def test_a_linear_grant_is_revoked_though_its_access_token_is_over() -> None:
+    world = Imported("linear")
+    (sent,) = world.deleted(200)
+    assert place(sent) == "POST https://api.linear.app/oauth/revoke"
+    assert sent.form() == {"token": "rt-0", "token_type_hint": "refresh_token"}
+    assert "authorization" not in {name.lower() for name in sent.headers}
+
+
 def test_slack_is_asked_without_pkce_since_that_would_make_the_app_a_public_client() -> None:
     world, _web = popup("slack")
     assert "code_challenge" not in world.begun(world.browser(), world.session())
@@ -242,6 +250,12 @@ def test_a_shopify_token_lives_an_hour_and_is_renewed_at_its_shop() -> None:
     form = sent.form()
     assert (form["grant_type"], form["refresh_token"]) == ("refresh_token", "rt-1")
     assert (form["client_id"], form["client_secret"]) == ("id", "app-secret")
+
+
+def test_shopify_is_asked_for_scopes_with_commas_between_them() -> None:
+    world = make_world(provider="shopify", scopes="read_orders,write_products")
+    begun = world.begun(world.browser(), world.session(), **{"params[subdomain]": "acme"})
+    assert begun["scope"] == "read_orders,write_products"
 
 
 def test_a_shopify_token_of_a_custom_app_does_not_end() -> None:
@@ -375,7 +389,6 @@ def test_a_notion_token_is_revoked_by_the_app_that_got_it() -> None:
     ("provider", "url", "method", "authorization"),
     [
         ("intercom", "https://api.intercom.io/auth/uninstall", "POST", "Bearer at-0"),
-        ("linear", "https://api.linear.app/oauth/revoke", "POST", "Bearer at-0"),
         ("dropbox", "https://api.dropboxapi.com/2/auth/token/revoke", "POST", "Bearer at-0"),
         ("github", "https://api.github.com/applications/app-id/token", "DELETE", "Basic "),
     ],
@@ -449,7 +462,7 @@ def test_a_stripe_key_that_may_not_read_balances_is_a_good_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "provider", ["google", "google-mail", "github", "gitlab", "microsoft", "zoom"]
+    "provider", ["discord", "google", "google-mail", "github", "gitlab", "microsoft", "zoom"]
 )
 def test_a_devices_own_client_is_told_where_to_begin(provider: str) -> None:
     world, _web = popup("zoho")
