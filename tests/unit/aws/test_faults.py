@@ -317,7 +317,7 @@ def test_a_refusal_has_a_code_whatever_its_form(sends: bytes, code: str) -> None
 
 
 def test_pauses_grow_and_are_drawn_by_lot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keystow.aws.retrying.random.random", lambda: 0.5)
+    monkeypatch.setattr("keystow.aws.retrying.LOTS.random", lambda: 0.5)
     with calling(refused("ThrottlingException")) as made:
         made.failing()
         assert made.slept == [0.5, 1.0, 2.0]

@@ -15,6 +15,8 @@ from keystow.aws.errors import AwsError, AwsRefused
 
 MOST_ATTEMPTS: Final = 4
 _LONGEST_SECONDS: Final = 20.0
+# Of the system's randomness: containers that are restored from one snapshot shall differ.
+LOTS: Final = random.SystemRandom()
 
 _TRANSIENT: Final = {
     "PriorRequestNotComplete",
@@ -60,7 +62,7 @@ def is_worth_repeating(error: AwsError) -> bool:
 
 def pause_before(repeat: int) -> float:
     """Return how many seconds to wait before the ``repeat``-th repeat (1: the first)."""
-    return random.random() * min(2.0 ** (repeat - 1), _LONGEST_SECONDS)  # noqa: S311 - jitter
+    return LOTS.random() * min(2.0 ** (repeat - 1), _LONGEST_SECONDS)
 
 
 class Budget:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
 
 from keystow.aws.errors import AwsRefused, AwsUnanswered
+from keystow.aws.retrying import LOTS
 from keystow.store import bounds
 from keystow.store.operations import (
     Above,
@@ -289,7 +289,7 @@ class DynamoStore:
             except AwsUnanswered as error:
                 raise StoreUnavailable(error.code) from error
             # Nothing was written: another transaction held an item for some milliseconds.
-            time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311 - jitter
+            time.sleep(LOTS.uniform(0.01, 0.05) * (attempt + 1))
         raise AssertionError("unreachable")
 
 
