@@ -98,6 +98,7 @@ def test_further_steps_with_the_owners_values_count_too():
         ("${host}/t", r"^https:\/\/accounts\.(example\.(com|eu)|example-cloud\.ca)$"),
         ("https://${connectionConfig.host}.herokuapp.com", r"^(my-app|my-other-app)$"),
         ("https://${connectionConfig.host}.app.fly.dev", r"^[a-z]+$"),
+        ("https://${connectionConfig.host}.execute-api.eu-west-1.amazonaws.com", r"^(a1b2|c3d4)$"),
     ],
 )
 def test_a_value_within_a_domain_that_is_written_out_is_fine(template, pattern):
@@ -128,6 +129,17 @@ def test_a_value_within_a_domain_that_is_written_out_is_fine(template, pattern):
         ("https://${connectionConfig.host}.com/t", r"^[a-z]+$"),
         ("https://${connectionConfig.host}.co.uk/t", r"^[a-z]+$"),
         ("https://${connectionConfig.host}.herokuapp.com/t", r"^[a-z-]+$"),
+        ("https://${connectionConfig.host}.deno.dev/t", r"^[a-z-]+$"),
+        ("https://${connectionConfig.host}.s3.amazonaws.com/t", r"^[a-z-]+$"),
+        (
+            "https://${connectionConfig.host}/t",
+            r"^[a-z0-9]+\.execute-api\.eu-west-1\.amazonaws\.com$",
+        ),
+        ("https://${connectionConfig.host}.lambda-url.us-east-1.on.aws/t", r"^[a-z0-9]+$"),
+        ("https://${connectionConfig.host}.blob.core.windows.net/t", r"^[a-z0-9]+$"),
+        ("https://${connectionConfig.host}.westeurope.cloudapp.azure.com/t", r"^[a-z0-9]+$"),
+        ("https://${connectionConfig.host}.a.run.app/t", r"^[a-z0-9-]+$"),
+        ("https://${connectionConfig.host}.0.113.9.nip.io/t", r"^[0-9]+$"),
         ("https://accounts.example.${connectionConfig.host}/t", r"^[a-z]+$"),
         ("https://example.com.${connectionConfig.host}/t", r"^[a-z]+$"),
         ("https://example.com${connectionConfig.host}/t", r"^\.[a-z]+$"),

@@ -31,32 +31,19 @@ _SECOND_LEVELS: Final = frozenset(
 )
 # Domains under which anybody may have a name, or a server.
 _SHARED: Final = frozenset(
-    {
-        "amazonaws.com",
-        "appspot.com",
-        "azurewebsites.net",
-        "cloudapp.net",
-        "cloudfront.net",
-        "duckdns.org",
-        "firebaseapp.com",
-        "fly.dev",
-        "github.io",
-        "gitlab.io",
-        "herokuapp.com",
-        "netlify.app",
-        "ngrok-free.app",
-        "ngrok.app",
-        "ngrok.io",
-        "nip.io",
-        "onrender.com",
-        "pages.dev",
-        "run.app",
-        "sslip.io",
-        "trycloudflare.com",
-        "vercel.app",
-        "web.app",
-        "workers.dev",
-    }
+    {"amplifyapp.com", "appspot.com", "azureedge.net", "azurefd.net", "blogspot.com"}
+    | {"cloudapp.net", "cloudfront.net", "cloudfunctions.net", "ddns.net", "deno.dev", "deno.net"}
+    | {"duckdns.org", "firebaseapp.com", "fly.dev", "github.io", "gitlab.io", "glitch.me"}
+    | {"herokuapp.com", "hf.space", "loca.lt", "netlify.app", "ngrok-free.app", "ngrok-free.dev"}
+    | {"ngrok.app", "ngrok.dev", "ngrok.io", "onrender.com", "pages.dev", "railway.app", "repl.co"}
+    | {"replit.app", "replit.dev", "supabase.co", "surge.sh", "translate.goog", "vercel.app"}
+    | {"trycloudflare.com", "web.app", "workers.dev"}
+)
+# In these, names of services, regions or addresses stand between anybody's name and the domain.
+_SHARED_AT_ANY_DEPTH: Final = (
+    *(".amazonaws.com", ".on.aws", ".elasticbeanstalk.com", ".awsapprunner.com"),
+    *(".windows.net", ".azure.com", ".azure-api.net", ".azurewebsites.net"),
+    *(".azurestaticapps.net", ".storage.googleapis.com", ".run.app", ".nip.io", ".sslip.io"),
 )
 _FEW: Final = 16
 _LONGEST_HOST: Final = 253
@@ -233,7 +220,9 @@ def _is_domain(text: str) -> bool:
     labels = text.split(".")
     if len(labels) < 2 or not all(labels) or not text.isascii():  # noqa: PLR2004 - example.com
         return False
-    if _PORT in text or labels[-1].isdigit() or text in _SHARED:
+    if _PORT in text or labels[-1].isdigit():
+        return False
+    if text in _SHARED or f".{text}".endswith(_SHARED_AT_ANY_DEPTH):
         return False
     country = len(labels[-1]) == 2  # noqa: PLR2004 - ISO 3166
     return not (len(labels) == 2 and country and labels[0] in _SECOND_LEVELS)  # noqa: PLR2004

@@ -39,6 +39,15 @@ ASKED_FOR: Final = frozenset(
         "resource",
         "authorization_details",
         "permissions",
+        # Names that single providers have for the same: a set of permissions, and whether the end
+        # user is asked again.
+        "config_id",
+        "auth_type",
+        "force_confirm",
+        "force_login",
+        "force_reapprove",
+        "force_verify",
+        "show_dialog",
     }
 )
 UNDEFINED: Final = "undefined"  # what browsers write for a removed parameter (contract 4.1)
