@@ -240,9 +240,10 @@ def test_nothing_is_parked_of_what_is_being_removed_and_nobody_is_disturbed(
 ) -> None:
     secret, now = world.secret(), int(world.ctx.clock.now() * 1000)
     if what == "environment":
-        gates.shut_environment(world.ctx.store, secret.environment, now)
+        shutting = gates.shutting_environment(secret.environment, now)
     else:
-        gates.shut_integration(world.ctx.store, secret.environment, secret.integration, now)
+        shutting = gates.shutting_integration(secret.environment, secret.integration, now)
+    world.ctx.store.transact(shutting)
     park(world, "rt-parked", secret)
     assert entries(world) == []
 
