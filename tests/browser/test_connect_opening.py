@@ -232,6 +232,20 @@ def test_without_javascript_the_page_says_what_it_needs(browser, stub, width):
     context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_without_javascript_the_page_is_as_light_or_dark_as_the_system(browser, stub, scheme):
+    context = browser.new_context(java_script_enabled=False, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{stub.url}/ui/connect/?session_token={TOKEN}")
+    colours = page.locator("#card").evaluate(
+        "card => [getComputedStyle(card).backgroundColor, getComputedStyle(card).color]"
+    )
+    back, text = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
+    assert (back < text) == (scheme == "dark")
+    assert abs(back - text) > 500, "it can be read"
+    context.close()
+
+
 def test_a_field_whose_name_runs_from_right_to_left_reads_from_there(page, stub, monkeypatch):
     field = {"type": "string", "title": "\u05de\u05e4\u05ea\u05d7", "optional": True}
     named = {**PROVIDERS["stripe"], "credentials": {}, "connection_config": {"x": field}}
