@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keystow.refresh import engine
+from keystow.records.connection import Sealed
+from keystow.refresh import commit, engine, journal
+from keystow.secret import Secret
+from keystow.value import replace
 from keystow.vault import Purpose, VaultUnavailable
 from keystow.vault.kms import KmsError
 from tests.integration.connections.world import Refreshing
@@ -96,3 +99,21 @@ def test_without_the_integrations_data_key_nothing_is_sent_and_no_lease_is_taken
         engine.refresh(world.ctx, before)
     assert world.secret() == before, "neither a lease nor a failure"
     assert world.provider.requests == []
+
+
+def test_a_token_for_the_journal_goes_to_the_queue_when_kms_is_away() -> None:
+    world = Refreshing()
+    before = world.secret()
+    assert world.token() == "at-1"
+    late = Sealed(Secret({"access_token": "late", "refresh_token": "rt-late"}), Secret({}))
+    after = replace(before, version=2, write_id="late").resealed(world.ctx.vault, late)
+    world.ctx.clock.advance(300)
+    world.ctx.kms.failure = AWAY
+
+    assert commit.store(world.ctx, before, after).state == "queued"
+
+    world.ctx.kms.failure = None
+    assert world.work() == []
+    parked = journal.latest(world.ctx, world.secret())
+    assert parked is not None
+    assert parked.sealed.credentials.reveal()["refresh_token"] == "rt-late"

@@ -102,6 +102,23 @@ def test_a_read_succeeds_though_kms_makes_no_new_data_key() -> None:
     assert world.secret().envelope.data_key == "credential-202601"
 
 
+@pytest.mark.parametrize("call", ["get", "transact"])
+def test_a_read_succeeds_though_the_table_of_data_keys_does_not_answer(call: str) -> None:
+    world = stored_last_month()
+    real = getattr(world.ctx.store, call)
+
+    def failing(what: Any, *more: Any) -> Any:
+        keys = [what] if call == "get" else [each.key for each in what]
+        if any(key.sk == "credential-202602" for key in keys):
+            raise StoreUnavailable("throttled")
+        return real(what, *more)
+
+    setattr(world.ctx.store, call, failing)
+
+    assert key_read(world) == "k"
+    assert world.secret().envelope.data_key == "credential-202601"
+
+
 def test_a_read_succeeds_though_the_sealed_anew_cannot_be_stored() -> None:
     world = stored_last_month()
     update = world.ctx.store.update

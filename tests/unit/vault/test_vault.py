@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystow.store import Update, tables
+from keystow.store import StoreUnavailable, Update, tables
 from keystow.value import replace
 from keystow.vault import Envelope, Purpose, Vault, VaultError, VaultUnavailable
 from keystow.vault.kms import KmsError, KmsKeyWrapper, Wrapped
@@ -223,6 +223,22 @@ def test_a_data_key_that_lives_long_enough_is_not_had_anew_by_warming() -> None:
     assert ctx.kms.unwrapped == 1
     ctx.kms.failure = KmsError("ThrottlingException")
     ctx.clock.advance(CACHE_SECONDS - 1)
+    sealed(ctx)
+
+
+@pytest.mark.parametrize("call", ["get", "transact"])
+def test_the_table_of_data_keys_being_away_is_told_as_kms_being_away(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    ctx: Any = make_context()
+
+    def away(*_what: Any) -> Any:
+        raise StoreUnavailable("throttled")
+
+    monkeypatch.setattr(ctx.store, call, away)
+    with pytest.raises(VaultUnavailable, match="throttled"):
+        sealed(ctx)
+    monkeypatch.undo()
     sealed(ctx)
 
 

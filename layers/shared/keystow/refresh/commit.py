@@ -27,6 +27,7 @@ from keystow.store import (
     tables,
 )
 from keystow.value import replace
+from keystow.vault import VaultUnavailable
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -60,11 +61,12 @@ def store(ctx: Context, before: StoredSecret, after: StoredSecret) -> Result:
     """Store a renewed credential.
 
     When the table does not answer, the sealed credential travels on the refresh queue until it can
-    be committed: the provider has already forgotten the old one.
+    be committed: the provider has already forgotten the old one. So it does when the data key for
+    the journal is not at hand.
     """
     try:
         return _or_newer_fence(ctx, before, after)
-    except (StoreUnavailable, TransactionConflict):
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable):
         logger.warning("commit postponed", extra={"connection": after.connection_id})
         send_to_queue(ctx, before, after)
         return Result("queued", after)
@@ -77,7 +79,7 @@ def _or_newer_fence(ctx: Context, before: StoredSecret, after: StoredSecret) -> 
     and comes again.
 
     Raises:
-        StoreUnavailable, TransactionConflict: it must come again.
+        StoreUnavailable, TransactionConflict, VaultUnavailable: it must come again.
     """
     for _attempt in range(ATTEMPTS):
         result = _persist(ctx, before, after)
@@ -102,7 +104,7 @@ def store_again(ctx: Context, before: StoredSecret, after: StoredSecret) -> Resu
     authorized anew, it is dropped.
 
     Raises:
-        StoreUnavailable, TransactionConflict: it must come again.
+        StoreUnavailable, TransactionConflict, VaultUnavailable: it must come again.
     """
     return _or_newer_fence(ctx, before, after)
 

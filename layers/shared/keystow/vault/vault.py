@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from keystow.store import ConditionFailed, Put, TransactionConflict, gates
+from keystow.store import ConditionFailed, Put, StoreUnavailable, TransactionConflict, gates
 from keystow.store.operations import NEW
 from keystow.store.tables import data_key
 from keystow.value import Value
@@ -107,7 +107,8 @@ class Vault:
     def fetching_ahead(self, purpose: Purpose, environment: str) -> Iterator[None]:
         """Get the data key that an envelope most likely needs, beside the work within.
 
-        An :meth:`open` within waits for it instead of asking as well, and meets its fault.
+        An :meth:`open` within waits for it instead of asking as well, and meets its fault; one
+        that comes after a fault asks anew.
         """
         key_id = self._current_key(purpose)
         if self._cached((environment, key_id)) is not None:
@@ -228,6 +229,8 @@ class Vault:
             if error.altered:
                 raise VaultError(f"KMS refused: {error.code}") from error
             raise VaultUnavailable(error.code) from error
+        except StoreUnavailable as error:
+            raise VaultUnavailable(str(error)) from error
         with self._lock:
             self._cache[(environment, key_id)] = (plain, self._clock.now() + CACHE_SECONDS)
             while len(self._cache) > CACHE_KEYS:
