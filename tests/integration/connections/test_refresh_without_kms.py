@@ -101,6 +101,17 @@ def test_without_the_integrations_data_key_nothing_is_sent_and_no_lease_is_taken
     assert world.provider.requests == []
 
 
+@pytest.mark.parametrize("left", [1, 89])
+def test_a_valid_token_is_read_while_its_data_key_is_at_hand_though_kms_is_away(left: int) -> None:
+    seconds = 300 - left
+    world = Refreshing(expires_in=seconds + 30)
+    world.ctx.clock.advance(seconds)
+    world.ctx.kms.failure = AWAY
+    for _ in range(2):
+        assert world.token() == "at-0"
+    assert world.provider.requests == []
+
+
 def test_a_token_for_the_journal_goes_to_the_queue_when_kms_is_away() -> None:
     world = Refreshing()
     before = world.secret()

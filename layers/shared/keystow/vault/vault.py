@@ -134,9 +134,8 @@ class Vault:
         """
         key_id = self._sealing_key(environment, purpose)
         if self._cached((environment, key_id), WARM_SECONDS) is None:
-            with self._lock:
-                self._cache.pop((environment, key_id), None)
-            self._key(environment, purpose, self._current_key(purpose), create=True)
+            current = self._current_key(purpose)
+            self._key(environment, purpose, current, create=True, for_seconds=WARM_SECONDS)
 
     def seal(
         self, purpose: Purpose, environment: str, binding: tuple[str, ...], plaintext: bytes
@@ -197,8 +196,16 @@ class Vault:
         month = datetime.fromtimestamp(self._clock.now() - seconds_ago, UTC).strftime("%Y%m")
         return f"{purpose}-{month}"
 
-    def _key(self, environment: str, purpose: Purpose, key_id: str, *, create: bool) -> bytes:
-        cached = self._cached((environment, key_id))
+    def _key(
+        self,
+        environment: str,
+        purpose: Purpose,
+        key_id: str,
+        *,
+        create: bool,
+        for_seconds: float = 0,
+    ) -> bytes:
+        cached = self._cached((environment, key_id), for_seconds)
         if cached is not None:
             return cached
         # Of many threads that need the same one, one gets it, and what it meets is all theirs.
