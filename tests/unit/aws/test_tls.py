@@ -8,7 +8,6 @@ import select
 import ssl
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import certifi
@@ -100,10 +99,11 @@ def test_a_kept_connection_that_was_closed_since_is_noticed(server_of) -> None:
         origin = Origin(server.url, 1, 5)
         origin.open()
         sock = origin._kept[0][0]
-        until = time.monotonic() + 10
-        while not wire._is_over(sock, 5) and time.monotonic() < until:
-            server.close_all()  # once the server has done its part of the handshake
-            time.sleep(0.01)
+        assert server.talking.acquire(timeout=10), "the server has done its part of the handshake"
+        server.close_all()
+        ended = select.poll()
+        ended.register(sock, select.POLLRDHUP)
+        assert ended.poll(10_000)
 
         assert wire._is_over(sock, 5)
         assert origin.exchange(REQUEST).body == b'{"a": 1}'

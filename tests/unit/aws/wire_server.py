@@ -36,6 +36,7 @@ class WireServer:
 
     Attributes:
         requests: as they arrived: (number of the connection, head, body).
+        talking: one for each connection that was accepted, and has done its handshake.
     """
 
     port: int
@@ -44,6 +45,7 @@ class WireServer:
     opened: int = 0
     tls: ssl.SSLContext | None = None
     ended: threading.Event = field(default_factory=threading.Event)
+    talking: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     lock: threading.Lock = field(default_factory=threading.Lock)
     open_sockets: list[socket.socket] = field(default_factory=list)
 
@@ -80,6 +82,7 @@ class WireServer:
             if self.tls is not None:
                 plain, sock = sock, self.tls.wrap_socket(sock, server_side=True)
                 self.open_sockets[self.open_sockets.index(plain)] = sock
+            self.talking.release()
             while (request := _read(sock)) is not None:
                 with self.lock:
                     self.requests.append((number, *request))
