@@ -136,6 +136,13 @@ def test_a_value_within_a_domain_that_is_written_out_is_fine(template, pattern):
             r"^[a-z0-9]+\.execute-api\.eu-west-1\.amazonaws\.com$",
         ),
         ("https://${connectionConfig.host}.lambda-url.us-east-1.on.aws/t", r"^[a-z0-9]+$"),
+        (
+            "https://${connectionConfig.host}.execute-api.cn-north-1.amazonaws.com.cn/t",
+            r"^[a-z0-9]+$",
+        ),
+        ("https://${connectionConfig.host}.execute-api.eusc-de-east-1.amazonaws.eu", r"^[a-z]+$"),
+        ("https://${connectionConfig.host}.fra1.digitaloceanspaces.com/t", r"^[a-z0-9-]+$"),
+        ("https://${connectionConfig.host}.ondigitalocean.app/t", r"^[a-z0-9-]+$"),
         ("https://${connectionConfig.host}.blob.core.windows.net/t", r"^[a-z0-9]+$"),
         ("https://${connectionConfig.host}.westeurope.cloudapp.azure.com/t", r"^[a-z0-9]+$"),
         ("https://${connectionConfig.host}.a.run.app/t", r"^[a-z0-9-]+$"),

@@ -41,7 +41,9 @@ _SHARED: Final = frozenset(
 )
 # In these, names of services, regions or addresses stand between anybody's name and the domain.
 _SHARED_AT_ANY_DEPTH: Final = (
-    *(".amazonaws.com", ".on.aws", ".elasticbeanstalk.com", ".awsapprunner.com"),
+    *(".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".on.aws"),
+    *(".elasticbeanstalk.com", ".awsapprunner.com"),
+    *(".digitaloceanspaces.com", ".ondigitalocean.app"),
     *(".windows.net", ".azure.com", ".azure-api.net", ".azurewebsites.net"),
     *(".azurestaticapps.net", ".storage.googleapis.com", ".run.app", ".nip.io", ".sslip.io"),
 )
