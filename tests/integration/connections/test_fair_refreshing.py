@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -223,6 +224,26 @@ def test_a_shard_that_cannot_be_read_does_not_hold_up_the_others_and_is_told() -
 
     sent = {entry["pk"] for body, _ in made.ctx.queues.refresh for entry in body["refresh"]}
     assert 50 < len(sent) < 100
+
+
+def test_a_table_that_takes_no_marks_ends_the_sweep_and_is_told() -> None:
+    made = World()
+    for number in range(400):
+        made.rotating(f"c{number}", expires_in=-60)
+    update, number = made.ctx.store.update, itertools.count()
+
+    def soon_down(change: Any) -> Any:
+        if next(number) >= 10:
+            raise StoreUnavailable("down")
+        return update(change)
+
+    made.ctx.store.update = soon_down
+
+    with pytest.raises(StoreUnavailable):
+        sweep.sweep(made.ctx)
+
+    sent = [entry["pk"] for body, _ in made.ctx.queues.refresh for entry in body["refresh"]]
+    assert len(sent) == 10, "what was moved out of the way is queued"
 
 
 def test_a_sweep_that_is_cut_off_has_queued_all_but_its_last_batches() -> None:

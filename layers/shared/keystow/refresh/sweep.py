@@ -12,7 +12,6 @@ marked and not queued, and these are due again by themselves.
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, zip_longest
@@ -65,19 +64,19 @@ def sweep(ctx: Context, until: float = float("inf")) -> int:
         until: epoch seconds after which no further row is begun; the next sweep finds the rest.
 
     Raises:
-        StoreUnavailable: a shard could not be read; what the others held is queued.
+        StoreUnavailable: a shard could not be read, or rows not moved; what was moved is queued.
     """
     now = int(ctx.clock.now() * 1000)
-    broken = threading.Event()  # the table does not answer: nothing more is begun
+    broken: list[StoreUnavailable] = []  # the table does not answer: nothing more is begun
 
     def queue(batch: _Batch) -> tuple[int, int]:
-        if broken.is_set():
+        if broken:
             return 0, 0
         if ctx.clock.now() >= until:
             return 0, len(batch.rows)
-        marked, goes_on = _mark(ctx, batch, now)
-        if not goes_on:
-            broken.set()
+        marked, fault = _mark(ctx, batch, now)
+        if fault is not None:
+            broken.append(fault)
         return _send(ctx, batch, marked), 0
 
     with ThreadPoolExecutor(len(all_shards())) as pool:
@@ -91,8 +90,8 @@ def sweep(ctx: Context, until: float = float("inf")) -> int:
     left = sum(each[1] for each in found)
     if left:
         logger.warning("sweep ran out of time", extra={"left": left})
-    if failed is not None:
-        raise failed
+    if failed is not None or broken:
+        raise failed or broken[0]
     return sum(each[0] for each in found)
 
 
@@ -151,8 +150,8 @@ def _in_turn(rows: list[Item], now: int) -> Iterator[_Batch]:
     return (each for each in chain.from_iterable(zip_longest(*queues)) if each is not None)
 
 
-def _mark(ctx: Context, batch: _Batch, now: int) -> tuple[list[Item], bool]:
-    """Move rows out of the way; return those that are this sweep's, and whether to go on."""
+def _mark(ctx: Context, batch: _Batch, now: int) -> tuple[list[Item], StoreUnavailable | None]:
+    """Move rows out of the way; return those that are this sweep's, and what ended it early."""
     marked: list[Item] = []
     for row in batch.rows:
         key = Key(tables.CONNECTIONS, row["pk"], row["sk"])
@@ -161,10 +160,10 @@ def _mark(ctx: Context, batch: _Batch, now: int) -> tuple[list[Item], bool]:
             ctx.store.update(Update(key, set={"due_at": now + QUEUED_FOR_MS}, condition=still))
         except ConditionFailed:
             continue
-        except StoreUnavailable:
-            return marked, False  # what was moved out of the way so far is still queued
+        except StoreUnavailable as error:
+            return marked, error  # what was moved out of the way so far is still queued
         marked.append(row)
-    return marked, True
+    return marked, None
 
 
 def _send(ctx: Context, batch: _Batch, rows: list[Item]) -> int:
