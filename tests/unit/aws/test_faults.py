@@ -16,7 +16,15 @@ from keystow.aws.credentials import Credentials
 from keystow.aws.errors import AwsError, AwsRefused, AwsUnanswered
 from keystow.aws.signing import moment_of
 from tests.aws_server import REGION, VARIABLES
-from tests.unit.aws.wire_server import Act, WireServer, acting, http, refused, said
+from tests.unit.aws.wire_server import (
+    Act,
+    WireServer,
+    acting,
+    http,
+    refused,
+    said,
+    wait_for_its_end,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,8 +114,7 @@ def test_calls_at_one_moment_have_a_connection_each() -> None:
 def test_a_connection_closed_while_it_was_idle_is_noticed_before_it_is_used() -> None:
     with calling(Act(GOOD.sends, closes=True), GOOD) as made:
         made.ask()
-        while made.server.open_sockets:
-            pass
+        wait_for_its_end(made.client._origin._kept[0][0])
         assert made.ask() == ITEM
         assert (made.server.connections, made.slept) == ([1, 2], [])
 

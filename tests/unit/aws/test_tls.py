@@ -21,7 +21,7 @@ from keystow.aws import wire
 from keystow.aws.errors import AwsUnanswered
 from keystow.aws.wire import Origin, request_of
 from tests.aws_server import REGION, VARIABLES
-from tests.unit.aws.wire_server import acting, said
+from tests.unit.aws.wire_server import acting, said, wait_for_its_end
 
 LAYER = Path(__file__).parents[3] / "layers/shared"
 REQUEST = request_of("POST", "/", {"host": "localhost"}, b"{}")
@@ -101,9 +101,7 @@ def test_a_kept_connection_that_was_closed_since_is_noticed(server_of) -> None:
         sock = origin._kept[0][0]
         assert server.talking.acquire(timeout=10), "the server has done its part of the handshake"
         server.close_all()
-        ended = select.poll()
-        ended.register(sock, select.POLLRDHUP)
-        assert ended.poll(10_000)
+        wait_for_its_end(sock)
 
         assert wire._is_over(sock, 5)
         assert origin.exchange(REQUEST).body == b'{"a": 1}'

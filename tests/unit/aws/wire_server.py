@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
 import threading
@@ -138,6 +139,13 @@ def acting(*acts: Act, tls: ssl.SSLContext | None = None) -> Iterator[WireServer
             listening.close()
             server.close_all()
             thread.join(5)
+
+
+def wait_for_its_end(sock: socket.socket) -> None:
+    """Return when the other side has closed a client's connection."""
+    ended = select.poll()
+    ended.register(sock, select.POLLRDHUP)
+    assert ended.poll(10_000), "it is still open"
 
 
 def http(
