@@ -14,6 +14,8 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from tests.wire import read_request
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -84,7 +86,7 @@ class WireServer:
                 plain, sock = sock, self.tls.wrap_socket(sock, server_side=True)
                 self.open_sockets[self.open_sockets.index(plain)] = sock
             self.talking.release()
-            while (request := _read(sock)) is not None:
+            while (request := read_request(sock)) is not None:
                 with self.lock:
                     self.requests.append((number, *request))
                     act = self.acts.popleft() if len(self.acts) > 1 else self.acts[0]
@@ -102,26 +104,6 @@ class WireServer:
             with suppress(ValueError):
                 self.open_sockets.remove(sock)
             sock.close()
-
-
-def _read(sock: socket.socket) -> tuple[bytes, bytes] | None:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        part = sock.recv(65_536)
-        if not part:
-            return None
-        data += part
-    head, _, body = data.partition(b"\r\n\r\n")
-    size = 0
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            size = int(line.partition(b":")[2])
-    while len(body) < size:
-        part = sock.recv(65_536)
-        if not part:
-            return None
-        body += part
-    return head, body
 
 
 @contextmanager

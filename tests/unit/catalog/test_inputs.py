@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from keystow.catalog.inputs import (
 )
 from keystow.catalog.interpolate import metadata_from
 from keystow.text import trimmed
+from tests.node import node
 
 ROOT = Path(__file__).parents[3]
 STATIC = ROOT / "functions" / "connect_ui" / "static"
@@ -38,13 +38,6 @@ def test_a_pasted_address_becomes_what_the_field_wants(field, value, wanted):
 def test_what_is_clean_stays_as_it_is(field, value, wanted):
     assert value is not None
     assert cleaned(field, wanted) == wanted
-
-
-def node() -> str:
-    beside = Path(sys.executable).parent / "node"
-    found = str(beside) if beside.exists() else shutil.which("node")
-    assert found, "no node: make setup"
-    return found
 
 
 def test_the_form_cleans_as_the_server_does(tmp_path):

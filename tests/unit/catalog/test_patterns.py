@@ -4,9 +4,7 @@ import itertools
 import json
 import random
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from hypothesis import strategies as st
 from keystow.catalog import loader, pattern_syntax, patterns
 from keystow.catalog.inputs import fits
 from keystow.catalog.pattern_syntax import PatternError
+from tests.node import node
 
 PLAIN = (
     r"^[a-z0-9_-]+$",
@@ -170,13 +169,6 @@ def test_matching_agrees_with_an_independent_engine(pieces, starts, ends, texts)
     for text in texts:
         wanted = re.search(pattern.replace("$", r"\Z"), text, re.ASCII) is not None
         assert patterns.matches(pattern, text) is wanted
-
-
-def node() -> str:
-    beside = Path(sys.executable).parent / "node"
-    found = str(beside) if beside.exists() else shutil.which("node")
-    assert found, "no node: make setup"
-    return found
 
 
 def in_javascript(cases: list[tuple[str, str]]) -> list[bool]:

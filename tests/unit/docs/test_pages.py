@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.node import node
 from tests.unit.docs.reading import BLOCK, ROOT, pages, text
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -65,13 +64,6 @@ def test_every_page_can_be_found_from_the_readme():
 def test_the_readme_shows_an_example_as_it_is(example):
     shown = [code for _, code in BLOCK.findall(text("README.md"))]
     assert example.read_text(encoding="utf-8") in shown
-
-
-def node() -> str:
-    beside = Path(sys.executable).parent / "node"
-    found = str(beside) if beside.exists() else shutil.which("node")
-    assert found, "node comes with the development environment"
-    return found
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

@@ -7,8 +7,15 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
+from keystow.egress.errors import EgressFailed
+from tests.wire import read_request
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from keystow.egress.client import Egress
 
 
 class Server:
@@ -48,19 +55,7 @@ class Server:
             self._script(connection, self)
 
     def read_request(self, connection: socket.socket) -> bytes:
-        data = b""
-        while b"\r\n\r\n" not in data:
-            chunk = connection.recv(65536)
-            if not chunk:
-                return data
-            data += chunk
-        head, _, rest = data.partition(b"\r\n\r\n")
-        length = 0
-        for line in head.split(b"\r\n"):
-            if line.lower().startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        while len(rest) < length:
-            rest += connection.recv(65536)
+        head, rest = read_request(connection) or (b"", b"")
         self.requests.append(head + b"\r\n\r\n" + rest)
         return self.requests[-1]
 
@@ -96,3 +91,11 @@ def names(**table: str | list[str]) -> Callable[..., list[tuple[object, ...]]]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in addresses]
 
     return resolve
+
+
+def failure(egress: Egress, url: str, **kwargs) -> EgressFailed:
+    """Return how a request fails, which never shows what was sent."""
+    with pytest.raises(EgressFailed) as failed:
+        egress.send("POST", url, body=b"refresh_token=marked-secret", **kwargs)
+    assert "marked" not in f"{failed.value} {failed.value!r}"
+    return failed.value

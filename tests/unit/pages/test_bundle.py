@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from keystow.pages import bundle
-from tests.unit.catalog.test_inputs import node
+from tests.node import node
 
 TEMPLATE = """<!doctype html>
 <html>

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from keystow.pages.monogram import monogram
-from tests.unit.catalog.test_inputs import node
+from tests.node import node
 
 STATIC = Path(__file__).parents[3] / "functions/connect_ui/static"
 
