@@ -5,7 +5,6 @@ import json
 import random
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
