@@ -3,6 +3,7 @@
 
 CloudFormation makes the stack's own tables what the template says; of a named one it knows nothing.
 So `make deploy` looks at it before each deployment: a new version may need an index that it lacks.
+`make verify-aws` looks at the tables in use by the same rules.
 """
 
 from __future__ import annotations
@@ -61,14 +62,11 @@ def faults(client: Any, table: str, wanted: dict[str, Any], *, protected: bool) 
         return ["there is no such table in this account and region"]
     if found["TableStatus"] not in {"ACTIVE", "UPDATING"}:
         return [f"its status is {found['TableStatus']}"]
-    wrong = [] if _keys(found, found) == _keys(wanted, wanted) else ["its keys are others"]
-    wrong += _indexes(found, wanted)
+    wrong = faults_of_keys(found, wanted)
     if found.get("SSEDescription", {}).get("SSEType") == "KMS":
         wrong.append("a KMS key encrypts it, which no function may use")
     expiry = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
-    ends = expiry.get("AttributeName") if expiry["TimeToLiveStatus"] in ENDING else None
-    if ends != wanted.get("TimeToLiveSpecification", {}).get("AttributeName"):
-        wrong.append("its rows would not end" if ends is None else f"its rows end by {ends}")
+    wrong += faults_of_ending(expiry, wanted)
     backups = client.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
     window = backups.get("PointInTimeRecoveryDescription", {})
     if window.get("PointInTimeRecoveryStatus") != "ENABLED":
@@ -76,6 +74,20 @@ def faults(client: Any, table: str, wanted: dict[str, Any], *, protected: bool) 
     if protected and not found.get("DeletionProtectionEnabled", False):
         wrong.append("it has no deletion protection")
     return wrong
+
+
+def faults_of_keys(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the keys and indexes of a table, as `describe_table` tells it."""
+    wrong = [] if _keys(found, found) == _keys(wanted, wanted) else ["its keys are others"]
+    return wrong + _indexes(found, wanted)
+
+
+def faults_of_ending(expiry: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return whether rows end otherwise than they shall, as `describe_time_to_live` tells it."""
+    ends = expiry.get("AttributeName") if expiry.get("TimeToLiveStatus") in ENDING else None
+    if ends == wanted.get("TimeToLiveSpecification", {}).get("AttributeName"):
+        return []
+    return ["its rows would not end" if ends is None else f"its rows end by {ends}"]
 
 
 def _keys(table: dict[str, Any], keys: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -6,7 +6,9 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from verify_aws.findings import NOT_SEEN, NOT_YET, OK, Finding, expect, told
+import named_tables
+
+from verify_aws.findings import FAILED, NOT_SEEN, NOT_YET, OK, Finding, expect, told
 from verify_aws.workings import TABLES
 
 if TYPE_CHECKING:
@@ -14,11 +16,6 @@ if TYPE_CHECKING:
 
     from verify_aws.stack import Deployed
 
-INDEXES: Final = {
-    "Connections": {"by_environment", "by_integration", "by_end_user", "by_due"},
-    "Events": {"by_environment", "by_due"},
-    "Activity": {"by_environment"},
-}
 ENDLESS: Final = {"Keys"}  # no row of it ends by itself
 KEPT_DAYS: Final = 35
 TTL_DAYS: Final = 14
@@ -31,23 +28,15 @@ def tables_are_kept(deployed: Deployed) -> Iterator[Finding]:
     client = deployed.client("dynamodb")
     protects = deployed.chosen.get("DeletionProtection") != "Disabled"
     for name in TABLES:
-        table = deployed.table(name)
+        table, wanted = deployed.table(name), named_tables.parameters()[f"{name}TableName"]
         found = client.describe_table(TableName=table)["Table"]
         backups = client.describe_continuous_backups(TableName=table)
         window = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
         ends = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
         sealed = found.get("SSEDescription", {})
-        built = {
-            one["IndexName"]
-            for one in found.get("GlobalSecondaryIndexes", [])
-            if one.get("IndexStatus", "ACTIVE") == "ACTIVE"  # an emulator leaves it out
-        }
-        keys = [one["AttributeName"] for one in found["KeySchema"]]
         fits = {
             f"its state is {found['TableStatus']}": found["TableStatus"] == "ACTIVE",
-            f"its key is {', '.join(keys)}": keys == ["pk", "sk"],
             "no deletion protection": found.get("DeletionProtectionEnabled", False) or not protects,
-            "indexes": INDEXES.get(name, set()) <= built,
             # Without a description DynamoDB encrypts with a key of its own.
             f"encryption: {sealed.get('Status')}": sealed.get("Status", "ENABLED")
             in {"ENABLED", "UPDATING"},
@@ -55,15 +44,17 @@ def tables_are_kept(deployed: Deployed) -> Iterator[Finding]:
         }
         for what, fit in fits.items():
             yield expect(fit, f"{name}: {what}")
+        for wrong in named_tables.faults_of_keys(found, wanted):
+            yield Finding(FAILED, f"{name}: {wrong}")
         days = window.get("RecoveryPeriodInDays", KEPT_DAYS)
         later = {
             "no recovery to a point in time": window.get("PointInTimeRecoveryStatus") == "ENABLED",
             f"recovery for {days} days": days == KEPT_DAYS,
-            "no TTL": name in ENDLESS or ends.get("TimeToLiveStatus") == "ENABLED",
-            "TTL by another attribute": name in ENDLESS or ends.get("AttributeName") == "ttl",
         }
         for what, fit in later.items():
             yield expect(fit, f"{name}: {what}", aws_only=LATER)
+        for wrong in named_tables.faults_of_ending(ends, wanted):
+            yield Finding(FAILED, f"{name}: {wrong}", LATER)
     unprotected = "" if protects else "; deletion protection is off, as chosen"
     yield told(f"{len(TABLES)} tables: keys, indexes, encryption, protection{unprotected}")
     yield Finding(OK, "recovery to any second of 35 days; rows end by TTL", LATER)

@@ -99,12 +99,10 @@ def test_what_it_expects_of_the_api_is_what_the_functions_say() -> None:
     assert "X-Nango-Signature" in EXPOSED_HEADERS
 
 
-def test_it_knows_the_tables_and_their_indexes() -> None:
+def test_it_knows_the_tables_and_which_of_them_ends_no_row() -> None:
     assert {name.lower() for name in workings.TABLES} == set(tables.TABLES)
     for name in workings.TABLES:
-        found = tables.TABLES[name.lower()]
-        assert set(found.indexes) == storage.INDEXES.get(name, set())
-        assert found.expires is (name not in storage.ENDLESS)
+        assert tables.TABLES[name.lower()].expires is (name not in storage.ENDLESS)
 
 
 def test_it_knows_what_talks_to_providers() -> None:

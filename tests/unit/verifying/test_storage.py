@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONNECTIONS, KEYS = "keystow-ConnectionsTable", "keystow-KeysTable"
+ENDS = {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
 SHORT_KEY = [{"AttributeName": "pk", "KeyType": "HASH"}]
 
 
@@ -24,6 +25,10 @@ def kept(resource: str, policy: str, value: Any) -> Callable[[World, Web], Any]:
 
 def table(*path: Any, value: Any) -> Callable[[World, Web], Any]:
     return of("tables", CONNECTIONS, *path, value=value)
+
+
+def index(attribute: str, *, value: Any) -> Callable[[World, Web], Any]:
+    return table("GlobalSecondaryIndexes", 0, attribute, value=value)
 
 
 def own_key(attribute: str, value: Any) -> Callable[[World, Web], Any]:
@@ -46,12 +51,11 @@ CASES = [
     Case("stack's end", "is replaced", kept("VaultKey", "UpdateReplacePolicy", "Delete")),
     Case("stack's end", "no table", of("template", value={"Resources": {}})),
     Case("tables", "its state is UPDATING", table("TableStatus", value="UPDATING")),
-    Case("tables", "its key is pk", table("KeySchema", value=SHORT_KEY)),
+    Case("tables", "its keys are others", table("KeySchema", value=SHORT_KEY)),
     Case("tables", "no deletion pro", table("DeletionProtectionEnabled", value=False)),
-    Case("tables", "Connections: indexes", one_index_less),
-    Case(
-        "tables", ": indexes", table("GlobalSecondaryIndexes", 0, "IndexStatus", value="DELETING")
-    ),
+    Case("tables", "Connections: it lacks the index", one_index_less),
+    Case("tables", "is not built yet", index("IndexStatus", value="DELETING")),
+    Case("tables", "is another", index("Projection", value={"ProjectionType": "KEYS_ONLY"})),
     Case("tables", "n: DISABLED", table("SSEDescription", value={"Status": "DISABLED"})),
     Case(
         "tables",
@@ -65,8 +69,9 @@ CASES = [
     ),
     Case("tables", "Keys: no recovery", of("recovery", KEYS, value={})),
     Case("tables", "recovery for 7 days", of("recovery", KEYS, "RecoveryPeriodInDays", value=7)),
-    Case("tables", "no TTL", of("endings", CONNECTIONS, "TimeToLiveStatus", value="DISABLED")),
-    Case("tables", "another attribute", of("endings", CONNECTIONS, "AttributeName", value="x")),
+    Case("tables", "would not", of("endings", CONNECTIONS, "TimeToLiveStatus", value="DISABLED")),
+    Case("tables", "rows end by x", of("endings", CONNECTIONS, "AttributeName", value="x")),
+    Case("tables", "Keys: its rows end by", of("endings", KEYS, value=ENDS)),
     Case("KMS key", "the key in use is", of("keys", VAULT_KEY, "Arn", value=OWN_KEY)),
     Case("KMS key", "PendingDeletion", of("keys", VAULT_KEY, "KeyState", value="PendingDeletion")),
     Case("KMS key", "its state is Disabled", own_key("KeyState", "Disabled")),

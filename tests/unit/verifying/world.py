@@ -6,6 +6,7 @@ it requires, and an answer that it could not give are errors. Lists come in page
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import json
 import re
@@ -215,8 +216,9 @@ class World:
             "TableStatus": "ACTIVE",
             "DeletionProtectionEnabled": True,
             "KeySchema": properties["KeySchema"],
+            "AttributeDefinitions": properties["AttributeDefinitions"],
             "GlobalSecondaryIndexes": [
-                {"IndexName": one["IndexName"], "IndexStatus": "ACTIVE"}
+                {**copy.deepcopy(one), "IndexStatus": "ACTIVE"}
                 for one in properties.get("GlobalSecondaryIndexes", [])
             ],
         }
