@@ -10,6 +10,8 @@ PY := .venv/bin/python
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .venv-sam/bin/sam
 # SAM's cache knows the code's folders only, not what builds them nor for which Python.
 BUILT_BY = $(RUNTIME)-$(shell cat scripts/Makefile scripts/artefact.py | cksum | cut -d " " -f 1)
+# What the template's parameter takes.
+RUNTIMES = $(shell sed -nE '/^  Runtime:/,/AllowedValues/s/.*AllowedValues: \[(.*)\].*/\1/p' template.yaml | tr -d ,)
 # Who has the development environment has all that `make run` needs.
 RUN_ENVIRONMENT := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.local)
 PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadgroup
@@ -46,6 +48,8 @@ validate: .venv-sam/.ok ## check template.yaml (sam validate, cfn-lint)
 	@.venv-sam/bin/cfn-lint template.yaml scripts/front-door.yaml && echo "cfn-lint: no findings"
 
 build: .venv-sam/.ok ## build for AWS, with bytecode (RUNTIME=python3.12 takes another version)
+	@case ' $(RUNTIMES) ' in *' $(RUNTIME) '*) ;; \
+	 *) echo "RUNTIME=$(RUNTIME) is none of Lambda's that fit: $(RUNTIMES)" >&2; exit 1;; esac
 	@python=$$(scripts/find-python $(RUNTIME:python%=%)) && export RUNTIME=$(RUNTIME) && \
 	 sed -E 's/Default: python3\.[0-9]+/Default: $(RUNTIME)/' template.yaml > .template-build.yaml && \
 	 $(SAM) build --template .template-build.yaml --cached --cache-dir ".aws-sam/cache-$(BUILT_BY)" && \
@@ -53,20 +57,20 @@ build: .venv-sam/.ok ## build for AWS, with bytecode (RUNTIME=python3.12 takes a
 	 status=$$?; rm -f .template-build.yaml; exit $$status
 
 deploy: build ## deploy into your AWS account (STACK, PARAMETERS, TAGS; asks the first time: docs/aws.md)
-	@.venv-sam/bin/python scripts/deploy.py $(STACK) $(RUNTIME) \
+	@.venv-sam/bin/python scripts/deploy.py '$(STACK)' '$(RUNTIME)' \
 	 --parameters='$(PARAMETERS)' --tags='$(TAGS)' --sam='$(DEPLOY)'
 
 bootstrap: .venv-sam/.ok ## ask the deployed stack for its first keys, once
-	@.venv-sam/bin/python scripts/bootstrap.py $(STACK)
+	@.venv-sam/bin/python scripts/bootstrap.py '$(STACK)'
 
 rewrap: .venv-sam/.ok ## wrap the deployed stack's data keys anew, with its present KMS key
-	@.venv-sam/bin/python scripts/rewrap.py $(STACK)
+	@.venv-sam/bin/python scripts/rewrap.py '$(STACK)'
 
 restore: .venv-sam/.ok ## restore tables of the deployed stack into new ones (MOMENT: docs/deploy.md)
 	@.venv-sam/bin/python scripts/restore.py '$(STACK)' '$(MOMENT)' $(if $(YES),--yes)
 
 verify-aws: .venv-sam/.ok ## look at the deployed stack: what is as it should be, what is not (STACK)
-	@PYTHONPATH=scripts .venv-sam/bin/python -m verify_aws $(STACK)
+	@PYTHONPATH=scripts .venv-sam/bin/python -m verify_aws '$(STACK)'
 
 lock: ## pin requirements/*.in and the layer's anew (needs uv; LOCK=--upgrade for newer ones)
 	@scripts/lock $(LOCK)

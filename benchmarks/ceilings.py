@@ -14,6 +14,7 @@ from typing import Final
 from unittest.mock import patch
 
 from benchmarks import child
+from benchmarks.cold.quota import FULL_CORE_MB
 from benchmarks.reads import environment
 from benchmarks.report import Line
 from benchmarks.world import quiet
@@ -25,8 +26,7 @@ from keystow.store.tables import DUE_SHARDS
 
 ROWS_A_SHARD: Final = 50
 ROUNDS: Final = 5
-MEMORY: Final = (256, 512, 1024, 1769)
-MB_OF_A_PROCESSOR: Final = 1769
+MEMORY: Final = (256, 512, 1024, FULL_CORE_MB)
 REQUEST_SECONDS: Final = 0.005
 SWEEP_SECONDS: Final = 40
 # The worker is measured on tables in memory; on DynamoDB it reads, claims and commits.
@@ -40,7 +40,7 @@ def run(refresh_cpu: float) -> list[Line]:
     row_cpu = measure()
     lines = [Line("processor time of one row of a sweep, this machine", f"{row_cpu * 1e3:.2f} ms")]
     for memory in MEMORY:
-        share = memory / MB_OF_A_PROCESSOR
+        share = memory / FULL_CORE_MB
         rows = min(share / row_cpu, DUE_SHARDS / REQUEST_SECONDS)
         a_minute = min(rows * SWEEP_SECONDS, DUE_SHARDS * sweep.MOST_PER_SHARD)
         lines.append(

@@ -15,6 +15,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import ROOT, ceilings
+from benchmarks.cold.quota import FULL_CORE_MB
 from benchmarks.reads import StoppedClock
 from benchmarks.report import Line
 from benchmarks.world import Counted, log_into, make_world, quiet
@@ -44,7 +45,6 @@ METRIC: Final = 0.30  # of one name, sent in every hour of a month
 POLLS: Final = 648_000  # of one event source, in a month
 MINUTES: Final = 43_800  # in a month
 SECONDS: Final = MINUTES * 60
-MB_OF_A_PROCESSOR: Final = 1769
 
 HEAD_BYTES: Final = 900  # of an answer: its headers, and what TLS adds to each record
 HOURLY: Final = 1_000_000  # connections whose tokens live an hour
@@ -273,7 +273,7 @@ def _memory(template: Mapping[str, Any], properties: Mapping[str, Any]) -> int:
 
 def _billed(cpu: float, memory: int, waiting: float) -> float:
     """Return the seconds that Lambda bills: the processor's share stretches what computes."""
-    return waiting + cpu * max(1.0, MB_OF_A_PROCESSOR / memory)
+    return waiting + cpu * max(1.0, FULL_CORE_MB / memory)
 
 
 def _platform_bytes(template: Mapping[str, Any]) -> int:

@@ -16,12 +16,13 @@ def main(name: str) -> int:
     """Invoke bootstrap_keys of a stack and print what it answers."""
     try:
         stack = Stack(name)
+        address = stack.output("ApiUrl")  # before keys come that are shown once
         result = stack.invoke("BootstrapFunctionName", {})
     except Refused as refusal:
         print(f"No keys: {refusal}", file=sys.stderr)
         return 1
     print("# These keys are shown once. Keep them in a secret store.", file=sys.stderr)
-    print(json.dumps({"api_url": stack.outputs["ApiUrl"], **result}, indent=2))
+    print(json.dumps({"api_url": address, **result}, indent=2))
     return 0
 
 

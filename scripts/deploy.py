@@ -45,7 +45,16 @@ OVERRIDE = re.compile(r'(\w+)=("(?:\\.|[^"\\])*"|\S*)')
 
 
 def config_of(stack: str) -> Path:
-    """Return the file in which the answers for a stack are kept."""
+    """Return the file in which the answers for a stack are kept.
+
+    Raises:
+        SystemExit: no stack can have this name.
+    """
+    if not STACK.fullmatch(stack):
+        raise SystemExit(
+            f"STACK={stack}: a stack's name has letters, digits and hyphens, 120 at most, and\n"
+            "begins with a letter"
+        )
     return PROJECT / f"samconfig-{stack}.toml"
 
 
@@ -203,11 +212,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tags", default="")
     parser.add_argument("--sam", default="")
     chosen = parser.parse_args(arguments)
-    if not STACK.fullmatch(chosen.stack):
-        raise SystemExit(
-            f"{chosen.stack}: a stack's name has letters, digits and hyphens, 120 at most, and\n"
-            "begins with a letter"
-        )
     config = config_of(chosen.stack)
     # The runtime is that of the build, always: the layer holds code compiled for it.
     given = [*chosen.parameters.split(), f"Runtime={chosen.runtime}"]
@@ -259,11 +263,24 @@ def main(arguments: list[str]) -> int:
 
 
 def account_of(stack: str) -> Any:
-    """Return a boto3 session for the account and region of a stack."""
-    known = saved(config_of(stack))
+    """Return a boto3 session for the account and region of a stack.
+
+    Raises:
+        BotoCoreError: there is no such profile.
+        SystemExit: no stack can have this name, or nobody knows its region.
+    """
+    config = config_of(stack)
+    known = saved(config)
     # boto3 itself reads AWS_DEFAULT_REGION only.
     region = known.get("region") or os.environ.get("AWS_REGION")
-    return boto3.Session(profile_name=known.get("profile"), region_name=region)
+    account = boto3.Session(profile_name=known.get("profile"), region_name=region)
+    if not account.region_name:
+        raise SystemExit(
+            f"Where is the stack {stack}? {config.name}, which `make deploy` writes, names no\n"
+            "region. Name the region (AWS_REGION=us-east-1), or the stack that you mean\n"
+            "(STACK=name)."
+        )
+    return account
 
 
 def values(config: Path, given: list[str]) -> dict[str, str]:

@@ -36,14 +36,25 @@ class Stack:
             found = account.client("cloudformation").describe_stacks(StackName=name)
         except (BotoCoreError, ClientError) as error:
             raise Refused(str(error)) from error
-        described = found["Stacks"][0]
-        self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+        described = found["Stacks"][0].get("Outputs", ())
+        self._outputs: dict[str, str] = {
+            each["OutputKey"]: each["OutputValue"] for each in described
+        }
+
+    def output(self, name: str) -> str:
+        """Return an output. Raises Refused: the stack has none such."""
+        if name not in self._outputs:
+            raise Refused(
+                f"the stack has no output {name}: it is none of Keystow's, or an older one, or\n"
+                "not whole; make deploy brings it up to date"
+            )
+        return self._outputs[name]
 
     def invoke(self, output: str, event: dict[str, Any]) -> dict[str, Any]:
         """Return what the function whose name is an output answers. Raises Refused."""
-        payload = json.dumps(event).encode()
+        function, payload = self.output(output), json.dumps(event).encode()
         try:
-            answer = self._functions.invoke(FunctionName=self.outputs[output], Payload=payload)
+            answer = self._functions.invoke(FunctionName=function, Payload=payload)
         except (BotoCoreError, ClientError) as error:
             raise Refused(str(error)) from error
         result: dict[str, Any] = json.load(answer["Payload"])

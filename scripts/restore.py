@@ -33,11 +33,14 @@ def moment_of(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Refused(f"{text!r} is no moment such as 2026-01-31T12:00:00Z") from None
-    if moment.tzinfo is None:
-        raise Refused(f"{text} has no zone; write {text}Z for UTC")
-    return moment.astimezone(UTC).replace(microsecond=0)
+        if moment.tzinfo is None:
+            utc = moment.isoformat(timespec="seconds")
+            raise Refused(f"MOMENT={text} has no zone; write MOMENT={utc}Z for UTC")
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):  # the latter: a zone leads out of all years
+        raise Refused(
+            f"MOMENT={text} is no moment; write one such as MOMENT=2026-01-31T12:00:00Z"
+        ) from None
 
 
 def target_of(source: str, moment: datetime) -> str:
@@ -204,16 +207,17 @@ def main(arguments: list[str]) -> int:
     try:
         moment = moment_of(chosen.moment)
         stack = Stack(chosen.stack)
-        sources = {name: stack.outputs[f"{name}TableName"] for name in TOGETHER}
+        sources = {name: stack.output(f"{name}TableName") for name in TOGETHER}
         restore = Restore(stack.account.client("dynamodb"), sources, moment)
         restore.check()
-        if not (chosen.yes or agreed(restore, moment)):
-            return 1
+    except (Refused, BotoCoreError, ClientError) as refusal:
+        print(f"Nothing was restored: {refusal}", file=sys.stderr)
+        return 1
+    if not (chosen.yes or agreed(restore, moment)):
+        return 1
+    try:
         restore.begin()
         restore.end()
-    except KeyError as missing:
-        print(f"Not restored: the stack has no output {missing}; deploy it anew", file=sys.stderr)
-        return 1
     except (Refused, BotoCoreError, ClientError, WaiterError) as refusal:
         print(f"Stopped: {refusal}\nThe same call goes on from here.", file=sys.stderr)
         return 1

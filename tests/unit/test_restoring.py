@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,7 +96,9 @@ def apart(client: Any, monkeypatch: Any) -> None:
 
 def stack_of(client: Any) -> Any:
     outputs = {f"{name}TableName": table for name, table in SOURCES.items()}
-    return SimpleNamespace(outputs=outputs, account=SimpleNamespace(client=lambda _name: client))
+    return SimpleNamespace(
+        output=outputs.__getitem__, account=SimpleNamespace(client=lambda _name: client)
+    )
 
 
 def target(restore: Any, name: str) -> str:
@@ -261,17 +264,32 @@ def test_nothing_is_made_before_somebody_agreed(restore, dynamodb, monkeypatch, 
     "moment",
     [
         "yesterday",
+        "",
         "2026-01-31T12:00:00",
+        "0001-01-01T00:00:00+05:00",
         (NOW - timedelta(days=2)).isoformat(),
         (NOW + timedelta(days=2)).isoformat(),
     ],
-    ids=["no date", "no zone", "too old", "in the future"],  # the same in every worker of a run
+    # The same in every worker of a run.
+    ids=["no date", "nothing", "no zone", "before all years", "too old", "in the future"],
 )
 def test_a_moment_that_is_none_or_out_of_reach_is_refused_first(restore, dynamodb, moment, capsys):
     before = dynamodb.list_tables()["TableNames"]
     assert restore.main(["keystow", moment, "--yes"]) == 1
-    assert "Stopped" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Nothing was restored" in told
+    assert "goes on from here" not in told
     assert dynamodb.list_tables()["TableNames"] == before
+
+
+@pytest.mark.parametrize("text", ["2026-01-31", "2026-01-31T12:00", "2026-01-31T12:00:00.5"])
+def test_a_moment_without_a_zone_is_answered_with_one_that_is_taken(restore, text):
+    with pytest.raises(restore.Refused, match="no zone") as refused:
+        restore.moment_of(text)
+    (advice,) = re.findall(r"write MOMENT=(\S+)", str(refused.value))
+    assert restore.moment_of(advice) == datetime.fromisoformat(text).replace(
+        tzinfo=UTC, microsecond=0
+    )
 
 
 def test_a_table_without_backups_stops_all_of_them(restore, dynamodb, capsys):

@@ -8,22 +8,28 @@ import pytest
 
 from tests.unit.deploying.standing import script
 
+OUTPUTS = {
+    "ApiUrl": "https://api.test",
+    "BootstrapFunctionName": "bootstrap",
+    "RewrapFunctionName": "rewrap",
+}
+
 
 class Account:
     """What the commands ask of AWS; `answers` are those of the functions, in order."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, outputs=OUTPUTS):
         self.answers = list(answers)
+        self.outputs = outputs
         self.events = []
 
     def client(self, _service, **_options):
         return self
 
     def describe_stacks(self, StackName):  # noqa: N803 - boto3's name
-        outputs = {"ApiUrl": "https://api.test", "RewrapFunctionName": "rewrap"}
-        outputs["BootstrapFunctionName"] = "bootstrap"
-        found = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-        return {"Stacks": [{"Outputs": found}]}
+        found = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
+        # AWS leaves the word out of a stack without any.
+        return {"Stacks": [{"Outputs": found} if found else {}]}
 
     def invoke(self, FunctionName, Payload):  # noqa: N803 - boto3's names
         self.events.append((FunctionName, json.loads(Payload)))
@@ -37,8 +43,8 @@ class Account:
 def run(deploy, monkeypatch):
     """Run a command against functions that answer so; its exit status and the account."""
 
-    def with_answers(name, *answers):
-        deployed, account = script("deployed"), Account(*answers)
+    def with_answers(name, *answers, **stack):
+        deployed, account = script("deployed"), Account(*answers, **stack)
         monkeypatch.setitem(sys.modules, "deployed", deployed)
         monkeypatch.setattr(deployed, "account_of", lambda _stack: account)
         return script(name).main("keystow"), account
@@ -78,3 +84,17 @@ def test_rewrapping_names_what_kms_does_not_take_and_fails(run, capsys):
     status, _ = run("rewrap", first, {"rewrapped": 0, "refused": [], "next": None})
     assert status == 1
     assert "e1/credential-202601: DisabledException" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["bootstrap", "rewrap"])
+@pytest.mark.parametrize("outputs", [{}, {"ApiUrl": "https://other.test"}])
+def test_a_stack_that_is_not_whole_or_another_is_said_in_words(run, capsys, command, outputs):
+    status, account = run(command, outputs=outputs)
+    assert (status, account.events) == (1, [])
+    assert "the stack has no output" in capsys.readouterr().err
+
+
+def test_no_key_is_made_that_could_not_be_shown(run, capsys):
+    status, account = run("bootstrap", outputs={"BootstrapFunctionName": "bootstrap"})
+    assert (status, account.events) == (1, [])
+    assert "no output ApiUrl" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """What `make` hands on to the command."""
 
 import os
+import re
 import shlex
 import subprocess
 
@@ -46,3 +47,29 @@ def test_what_make_is_given_reaches_sam(deploy, sam, tmp_path):
     assert given(full, "--parameter-overrides")[-2:] == ['LogLevel="DEBUG"', 'Tracing="Active"']
     assert given(full, "--tags") == ["team=crm", "cost=42"]
     assert full[-3:] == ["--debug", "--role-arn", "arn:aws:iam::1:role/x"]
+
+
+def called(*words):
+    return subprocess.run(
+        ["make", *words],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "AWS_CONFIG_FILE": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("runtime", ["", "3.12", "python3.9", "python3.1"])
+def test_a_runtime_that_the_template_does_not_take_is_not_built_for(runtime):
+    done = called("build", f"RUNTIME={runtime}", "-o", ".venv-sam/.ok")
+    assert done.returncode != 0
+    assert "python3.11 python3.12 python3.13 python3.14" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["bootstrap", "deploy", "restore", "rewrap", "verify-aws"])
+def test_an_empty_name_of_a_stack_is_handed_on_as_such(verb):
+    """Else a script with an unset variable would speak to the usual stack."""
+    done = called("-n", verb, "STACK=", "-o", ".venv-sam/.ok", "-o", "build")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"(\.py|verify_aws) ''", done.stdout)

@@ -110,5 +110,18 @@ def test_the_first_keys_are_asked_for_where_the_stack_is(
     assert deploy.really_account_of("keystow").region_name == region
 
 
+def test_a_stack_whose_region_nobody_knows_is_asked_for(deploy, monkeypatch, tmp_path):
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(SystemExit, match=r"(?s)samconfig-keystow\.toml.*AWS_REGION=.*STACK="):
+        deploy.really_account_of("keystow")
+
+
+@pytest.mark.parametrize("name", ["", "two words", "../elsewhere"])
+def test_no_command_looks_for_a_stack_that_cannot_be(deploy, name):
+    with pytest.raises(SystemExit, match="begins with a letter"):
+        deploy.really_account_of(name)
+
+
 def test_the_saved_answers_are_never_committed():
     assert "samconfig*.toml" in (ROOT / ".gitignore").read_text().splitlines()
