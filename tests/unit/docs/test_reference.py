@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from benchmarks import cost
 from keystow.environments import keys
 from keystow.errors import CODES
 from keystow.settings import PREFIX, Settings
@@ -204,3 +205,25 @@ def test_every_dependency_has_its_reason_and_no_other_is_listed(name):
     explained = {names(row[0])[0]: row[1] for row in rows(table)}
     assert set(explained) == wanted
     assert all(len(reason) > 20 for reason in explained.values())
+
+
+def test_costs_are_told_with_the_budgets_that_hold_them_and_their_parts_make_their_sums():
+    page = " ".join(text("docs/deploy.md").split())
+    budgets = [cost.BUDGET_IDLE, cost.BUDGET_READS, cost.BUDGET_REFRESHES]
+    told = re.search(r"idling would cost over (\S+) .*?reads over (\S+), .*?over (\S+)\.", page)
+    assert told is not None
+    assert [float(each) for each in told.groups()] == budgets
+    row = next(cells for cells in rows(text("docs/benchmarks.md")) if cells[0] == "cost")
+    assert [float(each) for each in re.findall(r"≤ \$([\d.]+)", row[2])] == budgets
+
+    parts: list[float] = []
+    sums = []
+    for what, dollars in rows(sections(text("docs/deploy.md"), 2)["Cost"]):
+        if what == "**together**":
+            sums.append(float(dollars.strip("*").removeprefix("about ")))
+            assert abs(sum(parts) - sums[-1]) < 0.03, what
+            parts = []
+        else:
+            parts.append(float(dollars))
+    assert len(sums) == len(budgets)
+    assert all(each <= most for each, most in zip(sums, budgets, strict=True))
