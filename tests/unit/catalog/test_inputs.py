@@ -1,8 +1,6 @@
 """What people paste becomes what a field wants, in the form and on the server alike."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,10 +15,8 @@ from keystow.catalog.inputs import (
 )
 from keystow.catalog.interpolate import metadata_from
 from keystow.text import trimmed
-from tests.node import node
+from tests.node import run
 
-ROOT = Path(__file__).parents[3]
-STATIC = ROOT / "functions" / "connect_ui" / "static"
 TABLE = [
     (case["field"], value, wanted)
     for case in json.loads((Path(__file__).parent / "pasted.json").read_text())
@@ -41,10 +37,7 @@ def test_what_is_clean_stays_as_it_is(field, value, wanted):
 
 
 def test_the_form_cleans_as_the_server_does(tmp_path):
-    for name in ("form.js", "texts.js"):
-        shutil.copy(STATIC / name, tmp_path)
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    (tmp_path / "run.js").write_text(
+    script = (
         "import {clean, fieldsOf} from './form.js';\n"
         "let s = '';\n"
         "process.stdin.on('data', (d) => { s += d; }).on('end', () => {\n"
@@ -56,11 +49,7 @@ def test_the_form_cleans_as_the_server_does(tmp_path):
         "});\n"
     )
     cases = [[field, value] for field, value, _ in TABLE]
-    ran = subprocess.run(
-        [node(), "run.js"], cwd=tmp_path, input=json.dumps(cases), capture_output=True,
-        text=True, timeout=60, check=True,
-    )  # fmt: skip
-    found = json.loads(ran.stdout)
+    found = run(tmp_path, ("form.js", "texts.js"), script, cases)
     wanted = [wanted for _, _, wanted in TABLE]
     assert list(zip(cases, found, strict=True)) == list(zip(cases, wanted, strict=True))
 

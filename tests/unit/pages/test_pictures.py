@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 from keystow.pages.monogram import monogram
-from tests.node import node
-
-STATIC = Path(__file__).parents[3] / "functions/connect_ui/static"
+from tests.node import run
 
 
-def run(folder: Path, expression: str) -> object:
-    """Return what an expression gives beside the module of pictures, as JSON."""
-    for name in ("api.js", "pictures.js"):
-        shutil.copy(STATIC / name, folder)
-    (folder / "package.json").write_text('{"type": "module"}')
-    (folder / "run.js").write_text(
+def shown(folder: Path, expression: str) -> object:
+    """Return what an expression gives beside the module of pictures."""
+    script = (
         "globalThis.window = {location: {pathname: '/base/ui/connect/go', "
         "origin: 'https://api.example'}};\n"
         "const {colourOf, initialsOf, ownLogo} = await import('./pictures.js');\n"
         f"console.log(JSON.stringify({expression}));\n"
     )
-    done = subprocess.run([node(), folder / "run.js"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return run(folder, ("api.js", "pictures.js"), script)
 
 
 def test_a_provider_has_the_colour_that_the_api_gives_it(tmp_path: Path) -> None:
     keys = ["github", "google-mail", "slack", "a", "x-1", "zendesk", "stripe", "hubspot", "notion"]
     colours = [re.findall(r'fill="(#[0-9a-f]{6})"', monogram(key))[0] for key in keys]
     assert len(set(colours)) > 3
-    assert run(tmp_path, f"{json.dumps(keys)}.map(colourOf)") == colours
+    assert shown(tmp_path, f"{json.dumps(keys)}.map(colourOf)") == colours
 
 
 def test_initials_are_letters_or_digits_of_two_words_at_most(tmp_path: Path) -> None:
@@ -48,7 +39,7 @@ def test_initials_are_letters_or_digits_of_two_words_at_most(tmp_path: Path) -> 
         "\U0001f600": "",
         "": "",
     }
-    found = run(tmp_path, f"{json.dumps(list(wanted))}.map(initialsOf)")
+    found = shown(tmp_path, f"{json.dumps(list(wanted))}.map(initialsOf)")
     assert found == list(wanted.values())
 
 
@@ -61,6 +52,6 @@ def test_only_a_logo_of_ones_own_on_our_origin_is_loaded(tmp_path: Path) -> None
         "data:image/svg+xml,x": "",
         "http://[": "",
     }
-    found = run(tmp_path, f"{json.dumps(list(wanted))}.map((logo) => ownLogo({{logo}}))")
+    found = shown(tmp_path, f"{json.dumps(list(wanted))}.map((logo) => ownLogo({{logo}}))")
     assert found == list(wanted.values())
-    assert run(tmp_path, "[{}, {logo: ''}, {logo: null}].map(ownLogo)") == ["", "", ""]
+    assert shown(tmp_path, "[{}, {logo: ''}, {logo: null}].map(ownLogo)") == ["", "", ""]
