@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from keystow.environments import service as environments
 from keystow.errors import ApiError, Issue
-from keystow.http import auth
+from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
-from keystow.integrations import service
+from keystow.integrations import config, service
 from keystow.integrations.requests import CreateIntegration, UniqueKeyParam, UpdateIntegration
 from keystow.needs import STORE, open_now
 from keystow.registry import integrations, providers
@@ -81,6 +81,31 @@ def read(ctx: Context, request: Request) -> Response:
     return Response(body={"data": data})
 
 
+def read_config(ctx: Context, request: Request) -> Response:
+    """Answer one integration in the older shape."""
+    principal = auth.secret_key(ctx, request, *READ)
+    request.refuse_query("include_creds")
+    with_credentials = parameters.flag(request, "include_creds")
+    if with_credentials:
+        principal.require(READ[1])
+    unique_key = parameters.unique_key(request, "providerConfigKey")
+    environment = principal.environment
+    found = integrations.by_unique_key(ctx, environment, unique_key, fresh=True)
+    if found is None:
+        told = f'There is no integration "{unique_key}"'
+        raise ApiError("unknown_provider_config", told, payload={})
+    if not with_credentials:
+        return Response(body={"config": config.described(found)})
+    shown = config.with_credentials(
+        ctx,
+        found,
+        providers.find(ctx, environment, found.provider),
+        environments.required(ctx, environment),
+        request.base_url,
+    )
+    return Response(body={"config": shown})
+
+
 def update(ctx: Context, request: Request) -> Response:
     """Change what the body names."""
     principal = auth.secret_key(ctx, request, "environment:integrations:update")
@@ -125,6 +150,7 @@ handler = lambda_handler_for(
         "POST /integrations": create,
         "POST /integrations/quickstart": quickstart,
         "GET /integrations/{uniqueKey}": read,
+        "GET /config/{providerConfigKey}": read_config,
         "PATCH /integrations/{uniqueKey}": update,
         "DELETE /integrations/{uniqueKey}": delete,
     }

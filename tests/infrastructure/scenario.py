@@ -148,6 +148,7 @@ class Scenario:
             assert self.app.patch(f"/integrations/{KEY}", fixing).status == 200
         self.ok("GET", "/integrations")
         self.ok("GET", f"/integrations/{ROT}?include=credentials")
+        self.ok("GET", f"/config/{ROT}?include_creds=true")
         self.ok("PATCH", f"/integrations/{ROT}", {"credentials": secret, "display_name": "R"})
         again = self.app.patch(f"/integrations/{ROT}", {"credentials": secret})
         assert again.status == 200, again.body
@@ -277,6 +278,7 @@ class Scenario:
             *("?connectionId=c1", "?search=c", "?tags[end_user_id]=u1", "?limit=1"),
         ):
             self.ok("GET", f"/connections{query}")
+        self.ok("GET", "/connection-counts")
         self.ok("PATCH", place, {"tags": {"a": "b"}, "end_user": {"id": "u2"}})
         told = {"webhook_url_override": LOGIN}
         self.next_month()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from keystow.connections import listing
+from keystow.integrations import counting
+from tests.contract.replay import seed_key
 from tests.integration.connections.world import World
 
 
@@ -54,6 +56,62 @@ def test_each_filter_finds_what_it_names_newest_first(
     world: World, query: dict[str, object], found: list[str]
 ) -> None:
     assert world.listed(**query) == found
+
+
+def failing(world: World, connection_id: str) -> None:
+    """Let a connection's token be refused."""
+    world.rotating(connection_id, expires_in=-60)
+    world.provider.family_dead = True
+    assert world.read(connection_id, "rot").status == 400
+
+
+def test_connections_are_listed_by_whether_they_work(world: World) -> None:
+    failing(world, "broken")
+    assert world.listed(status="failing") == ["broken"]
+    assert world.listed(status="working") == ["alpha", "c3", "c2", "c1"]
+    assert world.listed(status="working", integrationId="rot") == ["c2"]
+    assert world.page(status="failing")["connections"][0]["errors"][0]["type"] == "auth"
+    refused = world.app.get("/connections?status=broken")
+    assert (refused.code, refused.issues) == (
+        "invalid_query_params",
+        [("invalid_value", ["status"])],
+    )
+
+
+def test_connections_are_counted_by_integration(world: World) -> None:
+    failing(world, "broken")
+    world.ctx.store.counted_at_once = 2  # in parts
+    world.integration("none", "untried")
+
+    def counts(query: str = "") -> dict[str, tuple[int, int, bool]]:
+        found = world.app.get(f"/connection-counts{query}")
+        assert found.status == 200, found.body
+        return {
+            each["unique_key"]: (each["connections"], each["failing"], each["complete"])
+            for each in found.json()["data"]
+        }
+
+    assert counts() == {"rot": (2, 1, True), "pat": (3, 0, True), "none": (0, 0, True)}
+    assert counts("?integrationId=rot,nope") == {"rot": (2, 1, True)}
+    assert world.app.get("/connection-counts?integrationId=,").code == "invalid_query_params"
+    assert world.app.get("/connection-counts?x=1").code == "invalid_query_params"
+    key = seed_key(world.ctx, ("environment:connections:read",))
+    assert world.app.get("/connection-counts", key=key).code == "forbidden"
+
+
+def test_a_count_that_takes_too_long_says_that_there_are_more(world: World) -> None:
+    store, clock = world.ctx.store, world.ctx.clock
+    store.counted_at_once = 1
+    counted = store.count
+
+    def slowly(*args: object, **options: object) -> object:
+        clock.advance(counting.SECONDS / 2)
+        return counted(*args, **options)
+
+    store.count = slowly
+    rows = world.app.get("/connection-counts").json()["data"]
+    found = [(each["unique_key"], each["connections"], each["complete"]) for each in rows]
+    assert found == [("rot", 1, True), ("pat", 1, False)]
 
 
 def test_sessions_give_their_organization_to_the_list(world: World) -> None:

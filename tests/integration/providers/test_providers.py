@@ -88,6 +88,17 @@ def test_search_finds_by_key_and_never_runs_an_expression(api):
     assert api.read("/providers?search=(a%2B)%2B%24").data == []
 
 
+def test_search_finds_by_the_name_that_people_see(api):
+    api.write("PUT", "own", {**OWN, "display_name": "Größe & Co"})
+
+    def found(search: str) -> list[str]:
+        return [each["name"] for each in api.read(f"/providers?search={search}").data]
+
+    assert found("personal%20access") == ["airtable-pat"]
+    assert found("GR%C3%B6SSE") == ["own"]
+    assert found("%26%20co%24%7C%5Egithub%20(app%20oauth)%24") == ["github-app-oauth", "own"]
+
+
 @pytest.mark.parametrize("name", ["search", "cursor"])
 def test_a_search_has_a_length(api, name):
     assert api.read(f"/providers?{name}={'a' * 255}").status == 200

@@ -135,10 +135,15 @@ def test_an_alias_is_a_shallow_merge():
         ("[", False),
         ("^", True),
         ("$", True),
+        ("^Base of TABLES$", True),
+        ("of tables", True),
+        ("^tables", False),
+        ("github|^base of", True),
     ],
 )
-def test_a_search_is_text_with_anchors_and_alternatives(search, found):
-    assert matches(search, "airtable") is found
+def test_a_search_of_key_and_name_is_text_with_anchors_and_alternatives(search, found):
+    provider = loader.Provider("airtable", {"display_name": "Base of Tables"})
+    assert matches(search, provider) is found
 
 
 def test_a_search_finds_all_of_a_family():

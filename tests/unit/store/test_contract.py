@@ -17,6 +17,7 @@ from keystow.store import (
     Below,
     Check,
     ConditionFailed,
+    Counted,
     Delete,
     Equals,
     Exists,
@@ -469,6 +470,24 @@ def test_pages_of_an_index_bring_items_with_equal_keys_once(store: Store, descen
     found = list(pages(store, tables.EVENTS, "3", index="by_due", limit=2, descending=descending))
 
     assert sorted(item["pk"] for item in found) == names
+
+
+def test_items_of_an_index_are_counted_with_those_that_have_an_attribute(store: Store) -> None:
+    for number in range(5):
+        key = tables.connection("env1", "int1", f"c{number}")
+        failing = {"auth_error": {"log_id": "l"}} if number < 2 else {}
+        put(store, key, integration="env1#int1", created=f"{number:03d}", **failing)
+    put(store, tables.connection("env1", "int2", "x"), integration="env1#int2", created="9")
+
+    counted = store.count(
+        tables.CONNECTIONS, "env1#int1", index="by_integration", having="auth_error"
+    )
+
+    assert counted == Counted(5, 2)
+    none = store.count(tables.CONNECTIONS, "no", index="by_integration", having="auth_error")
+    assert none == Counted(0, 0)
+    impossible = store.count(tables.CONNECTIONS, "", index="by_integration", having="auth_error")
+    assert impossible == Counted(0, 0)
 
 
 def test_an_index_lists_the_newest_first(store: Store) -> None:

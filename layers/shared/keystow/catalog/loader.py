@@ -416,28 +416,30 @@ def built_in_ids() -> tuple[str, ...]:
 
 def all_built_in(search: str | None = None) -> list[Provider]:
     """All built-in entries, sorted by key; those that `search` finds (see `matches`)."""
-    return [_read(id_) for id_ in built_in_ids() if matches(search, id_)]
+    return [entry for id_ in built_in_ids() if matches(search, entry := _read(id_))]
 
 
-def matches(search: str | None, id: str) -> bool:  # noqa: A002 (the field's own word)
-    """Whether a provider's key is found by a search, in any case of letters.
+def matches(search: str | None, provider: Provider) -> bool:
+    """Whether a search finds a provider by its key or its display name, in any case of letters.
 
     `search` is plain text with `|` between alternatives and `^`, `$` at their ends. It is never
     run as a regular expression: a caller's expression could take for ever.
     """
     if not search:
         return True
-    return any(_alternative(part.lower(), id) for part in search.split("|"))
+    names = (provider.id, provider.display_name.casefold())
+    parts = search.casefold().split("|")
+    return any(_alternative(part, name) for part in parts for name in names)
 
 
-def _alternative(part: str, id_: str) -> bool:
+def _alternative(part: str, name: str) -> bool:
     start, end = part.startswith("^"), part.endswith("$")
     text = part[start : len(part) - end]
     if start and end:
-        return id_ == text
+        return name == text
     if start:
-        return id_.startswith(text)
-    return id_.endswith(text) if end else text in id_
+        return name.startswith(text)
+    return name.endswith(text) if end else text in name
 
 
 @lru_cache(maxsize=1)

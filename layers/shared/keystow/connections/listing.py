@@ -40,6 +40,7 @@ class Query:
     organization_id: str | None = None
     integration_keys: tuple[str, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+    failing: bool | None = None  # whether there are errors; None: either
     limit: int = DEFAULT_LIMIT
     page: int = 0
     cursor: str | None = None
@@ -134,6 +135,8 @@ def _matches(connection: Connection, query: Query) -> bool:
     if query.organization_id is not None and (
         end_user is None or end_user.organization_id != query.organization_id
     ):
+        return False
+    if query.failing not in {None, connection.auth_error is not None}:
         return False
     if any(connection.tags.get(name.lower()) != value for name, value in query.tags.items()):
         return False

@@ -233,9 +233,7 @@ def public(
             else None
         )
     if webhook and environment is not None:
-        routed = provider is not None and provider.definition.get("webhook_routing_script")
-        path = f"/webhook/{environment.uuid}/{integration.unique_key}"
-        shown["webhook_url"] = f"{base_url}{path}" if routed else None
+        shown["webhook_url"] = views.webhook_url(integration, provider, environment, base_url)
     if credentials:
         mode = provider.auth_mode if provider is not None else ""
         shown["credentials"] = _shown_credentials(ctx, integration, mode)

@@ -12,6 +12,7 @@ from keystow.modes import why_not_connectable
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
+    from keystow.records.environment import Environment
     from keystow.records.integration import Integration
 
 
@@ -52,3 +53,12 @@ def for_session(
     shown["created_at"] = iso(integration.created_at / 1000)
     shown["updated_at"] = iso(integration.updated_at / 1000)
     return shown
+
+
+def webhook_url(
+    integration: Integration, provider: Provider | None, environment: Environment, base_url: str
+) -> str | None:
+    """Return where the provider sends its own webhooks; None where it is not asked to."""
+    if provider is None or not provider.definition.get("webhook_routing_script"):
+        return None
+    return f"{base_url}/webhook/{environment.uuid}/{integration.unique_key}"

@@ -59,11 +59,11 @@ def list_all(ctx: Context, environment: str, search: str | None = None) -> list[
         search: as :func:`keystow.catalog.loader.matches` takes it; None or empty finds all.
     """
     built_in = loader.all_built_in(search)
-    taken = {provider.id for provider in built_in}
+    taken = frozenset(loader.built_in_ids())
     custom = [
         provider
         for item in pages(ctx.store, tables.REGISTRY, environment, prefix=PREFIX)
-        if (provider := of_item(item)).id not in taken and loader.matches(search, provider.id)
+        if (provider := of_item(item)).id not in taken and loader.matches(search, provider)
     ]
     return sorted([*built_in, *custom], key=lambda provider: provider.id)
 

@@ -18,6 +18,7 @@ from keystow.store.operations import (
     Below,
     Check,
     Condition,
+    Counted,
     Delete,
     Equals,
     Exists,
@@ -222,6 +223,29 @@ class DynamoStore:
         answer = self._call("Query", **request)
         last = answer.get("LastEvaluatedKey")
         return Page([_item(found) for found in answer["Items"]], _item(last) if last else None)
+
+    def count(
+        self, table: str, pk: str, *, index: str, having: str, start: Item | None = None
+    ) -> Counted:
+        """Return how many items a part of an index holds, and how many have an attribute."""
+        if not bounds.may_hold(pk, ""):
+            return Counted(0, 0)
+        expression = _Expression()
+        hash_name = expression.name(TABLES[table].indexes[index].hash)
+        request: dict[str, Any] = {
+            "TableName": self._names[table],
+            "IndexName": index,
+            "KeyConditionExpression": f"{hash_name} = {expression.value(pk)}",
+            "FilterExpression": f"attribute_exists({expression.name(having)})",
+            "Select": "COUNT",
+            **expression.placeholders(),
+        }
+        if start is not None:
+            request["ExclusiveStartKey"] = _attributes(start)
+        answer = self._call("Query", **request)
+        last = answer.get("LastEvaluatedKey")
+        next_ = _item(last) if last else None
+        return Counted(answer["ScannedCount"], answer["Count"], next_)
 
     def put(self, operation: Put) -> None:
         """Write one item."""

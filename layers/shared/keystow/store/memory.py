@@ -9,6 +9,7 @@ from keystow.store import bounds
 from keystow.store.dynamodb import from_attribute, to_attribute
 from keystow.store.operations import (
     Check,
+    Counted,
     Delete,
     Item,
     Key,
@@ -62,7 +63,12 @@ def _size(value: Any) -> int:
 
 
 class MemoryStore:
-    """A store in a dictionary; passes the same contract tests as DynamoDB."""
+    """A store in a dictionary; passes the same contract tests as DynamoDB.
+
+    ``counted_at_once`` is how many items a part of a count has, as DynamoDB's have 1 MB.
+    """
+
+    counted_at_once = 1_000
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[tuple[str, str], Item]] = {name: {} for name in TABLES}
@@ -121,6 +127,15 @@ class MemoryStore:
                 names |= set(keys.projection)
                 page = [{name: item[name] for name in names & item.keys()} for item in page]
             return Page(_copied(page), last)
+
+    def count(
+        self, table: str, pk: str, *, index: str, having: str, start: Item | None = None
+    ) -> Counted:
+        """Return how many items a part of an index holds, and how many have an attribute."""
+        page = self.query(table, pk, index=index, start=start, limit=self.counted_at_once)
+        with self._lock:
+            rows = [self._tables[table][item["pk"], item["sk"]] for item in page.items]
+        return Counted(len(rows), sum(having in row for row in rows), page.next)
 
     def put(self, operation: Put) -> None:
         """Write one item."""

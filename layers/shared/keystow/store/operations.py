@@ -152,6 +152,17 @@ class Check(Value):
 Operation: TypeAlias = Put | Update | Delete | Check
 
 
+class Counted(Value):
+    """How many items a part of an index holds, and how many of them have some attribute.
+
+    ``next`` is where the next part begins; None: this was the last.
+    """
+
+    items: int
+    having: int
+    next: Item | None = None
+
+
 class Page(Value):
     """Some items of a query, and where the next ones begin (None: these were the last)."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from keystow.store.operations import Item, Key, Operation, Page, Put, Update
+    from keystow.store.operations import Counted, Item, Key, Operation, Page, Put, Update
 
 
 class ConditionFailed(Exception):  # noqa: N818 - an outcome, not a fault
@@ -73,6 +73,22 @@ class Store(Protocol):
             descending: highest range key first.
             limit: at most so many items are examined.
             start: the ``next`` of the page before.
+        """
+        ...
+
+    def count(
+        self, table: str, pk: str, *, index: str, having: str, start: Item | None = None
+    ) -> Counted:
+        """Return how many items a part of an index holds, and how many have an attribute.
+
+        Nothing of the items is sent, which makes a part as large as the store reads at once (1 MB).
+
+        Args:
+            table: logical table name.
+            pk: value of the index's partition key.
+            index: name of the index.
+            having: the attribute.
+            start: the ``next`` of the part before.
         """
         ...
 
