@@ -35,6 +35,20 @@ def test_a_token_with_a_buffer_is_renewed_within_it_and_not_before() -> None:
         assert token(world) == f"at-{number + 1}"
 
 
+def test_a_buffer_that_an_entry_gets_later_counts_from_the_next_refresh_on() -> None:
+    world = world_of(0)
+    world.ctx.clock.advance(LIFE - 59)
+    assert token(world) == "at-1"
+    entry = {**DEFINITION, "token_expiration_buffer": 30}
+    assert world.app.put("/providers/rotating", entry).status == 200
+    world.ctx.clock.advance(LIFE - 31)
+    assert token(world) == "at-2", "of the token before, nothing else was known"
+    world.ctx.clock.advance(LIFE - 31)
+    assert token(world) == "at-2"
+    world.ctx.clock.advance(2)
+    assert token(world) == "at-3"
+
+
 def test_the_sweep_renews_a_token_with_a_buffer_before_it_ends() -> None:
     world = world_of(60)
     world.ctx.clock.advance(LIFE - 75)

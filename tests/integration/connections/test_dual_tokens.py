@@ -34,7 +34,7 @@ class DualProvider(Outside):
     """Rotates two families of tokens, each refresh token once; refuses what is used up."""
 
     def __init__(self) -> None:
-        self.life = {"app": HALF_A_DAY, "user": HALF_A_DAY}
+        self.life: dict[str, int | None] = {"app": HALF_A_DAY, "user": HALF_A_DAY}
         self.issued = {"app": 0, "user": 0}
         self.current = {"app": "app-r0", "user": "user-r0"}
         self.asked: list[str] = []
@@ -189,6 +189,19 @@ def test_the_second_token_waits_when_the_first_has_used_the_time_up() -> None:
     sweep.sweep(world.ctx)
     world.work()
     assert world.credentials()["raw"]["authed_user"]["access_token"] == "user-a1"
+
+
+@pytest.mark.parametrize(("life", "seconds"), [(600, 450), (None, 1_800), (86_400, 1_800)])
+def test_a_second_token_that_is_tried_again_never_delays_the_first(
+    life: int | None, seconds: int
+) -> None:
+    world = Dual()
+    world.dual.life["app"] = life
+    world.dual.fault["user"] = (500, {})
+    world.credentials()
+    secret = world.secret()
+    assert secret.due_at is not None
+    assert 0.95 * seconds <= secret.due_at / 1000 - world.ctx.clock.now() <= seconds
 
 
 def test_a_grant_of_the_user_alone_has_one_token_in_both_places() -> None:

@@ -11,7 +11,7 @@ from keystow import metrics
 from keystow.modes import mode_of
 from keystow.records.connection import StoredSecret
 from keystow.refresh import checks, engine, worker
-from keystow.store import StoreUnavailable, tables
+from keystow.store import StoreUnavailable, Update, tables
 from keystow.vault import VaultError
 from tests.authorization_server import answer
 from tests.integration.connections.world import Refreshing
@@ -49,6 +49,18 @@ def test_a_refresh_that_fails_is_counted_with_its_host(
     world.provider.fault = lambda _n: answer(503, {})
     assert world.read().status == 400
     assert counted == [(metrics.REFRESH_FAILED, "rotating.example")]
+
+
+@pytest.mark.parametrize(
+    ("status", "name"), [(200, metrics.REFRESHED), (503, metrics.REFRESH_FAILED)]
+)
+def test_a_refresh_at_a_host_that_is_not_known_is_counted_at_none(
+    world: Refreshing, counted: list[tuple[str, ...]], status: int, name: str
+) -> None:
+    world.ctx.store.update(Update(world.secret().key, remove=("host",)))
+    world.provider.fault = lambda _n: None if status == 200 else answer(status, {})
+    engine.refresh(world.ctx, world.secret())
+    assert counted == [(name, "")]
 
 
 def test_a_token_that_can_be_neither_stored_nor_queued_is_counted_as_lost(

@@ -168,6 +168,7 @@ def test_parked_tokens_are_tried_once_each_newest_first_and_then_the_grant_is_de
         failure = world.secret().failure
         assert failure is not None
         kinds.append((failure.kind, failure.code))
+        assert not failure.doubt, "each was refused in so many words"
         world.ctx.clock.advance(3600)
     assert sent == ["rt-0", "rt-10", "rt-0", "rt-3", "rt-0", "rt-2", "rt-0"]
     assert kinds == [("transient", "invalid_grant")] * 3 + [("terminal", "invalid_grant")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystow.clock import iso
-from keystow.refresh import sweep
+from keystow.refresh import sweep, throttle
 from tests.authorization_server import answer
 from tests.integration.connections.world import World
 
@@ -97,3 +97,17 @@ def test_a_host_that_refuses_everybody_gets_few_requests(patience: str | None, m
         read(world, names[-minute % len(names)], "&force_refresh=true")
     assert not any(host.asked)
     assert len(host.asked) <= most
+
+
+def test_a_connection_that_was_refreshed_since_is_heard_again() -> None:
+    world = World()
+    connect(world, "c1", "rt-0")
+    for _time in range(2):
+        world.ctx.clock.advance(LIFE)
+        world.provider.fault = lambda _number: answer(429, {})
+        assert not read(world, "c1")
+        until = throttle.paused_until(world.ctx, world.environment, "rotating.example")
+        assert until == int(world.ctx.clock.now() + 15) * 1000
+        world.provider.fault = None
+        world.ctx.clock.advance(60)
+        assert read(world, "c1")

@@ -133,7 +133,6 @@ def _judged(
         failure=failure,
         due_at=due,
         lease_until=None,
-        sent_at=None,
         write_id=ids.short_id(ctx.random),
     )
 

@@ -110,7 +110,7 @@ def revoke_late(ctx: Context, secret: StoredSecret) -> None:
     if integration is None:
         return
     provider = providers.find(ctx, secret.environment, integration.provider)
-    attempt = _Attempt(ctx, secret, integration, provider, mode_of(secret.credential_type))
+    attempt = _Attempt(ctx, secret, integration, provider, None)
     attempt.revoke(secret.unseal(ctx.vault))
 
 
@@ -175,7 +175,6 @@ class _Attempt:
             again_at=renewed.again_at,
             margin=read_margin(buffer),
             lease_until=None,
-            sent_at=None,
             failure=None,
             write_id=ids.short_id(self.ctx.random),
         ).resealed(self.ctx.vault, renewed.sealed.within(LARGEST_SEALED))
