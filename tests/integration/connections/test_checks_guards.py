@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from keystow import metrics
+from keystow.catalog.errors import InterpolationError
+from keystow.egress.client import Answer
 from keystow.records.connection import StoredSecret
 from keystow.refresh import checks, engine, lease
 from keystow.registry import integrations
@@ -123,3 +126,105 @@ def test_a_fault_of_ours_says_nothing_about_a_key_and_leaves_no_lease(world: Che
     checks.check(world.ctx, world.secret())
     secret = world.secret()
     assert (secret.failure, secret.lease_until) == (None, None)
+
+
+def refused(world: Checking) -> None:
+    world.web.default = 401
+    checks.check(world.ctx, world.secret())
+    assert world.secret().failure is not None
+
+
+def due_in(world: Checking) -> float:
+    """Return in how many hours the connection is looked at again."""
+    due_at = world.secret().due_at
+    assert due_at is not None
+    return (due_at / 1000 - world.ctx.clock.now()) / 3600
+
+
+def no_host_for_it(world: Checking, _monkeypatch: pytest.MonkeyPatch) -> None:
+    world.now_asks_for("^beta$")
+
+
+def no_request_made_of_it(_world: Checking, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unfit(*_parts: Any, **_options: Any) -> Any:
+        raise InterpolationError("unsafe_value", "Not a header")
+
+    monkeypatch.setattr(checks, "ask", unfit)
+    monkeypatch.setattr(metrics, "count", lambda *what: pytest.fail(f"counted: {what}"))
+
+
+def a_fault(world: Checking, _monkeypatch: pytest.MonkeyPatch) -> None:
+    world.web.default = RuntimeError("ours")
+
+
+def an_outage(world: Checking, _monkeypatch: pytest.MonkeyPatch) -> None:
+    world.web.default = 503
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [no_host_for_it, no_request_made_of_it, a_fault, an_outage],
+    ids=lambda trouble: trouble.__name__,
+)
+@pytest.mark.parametrize("stands_refused", [False, True])
+def test_what_could_not_be_asked_is_asked_in_six_hours_if_it_stands_refused_else_in_a_day(
+    world: Checking, monkeypatch: pytest.MonkeyPatch, trouble: Any, stands_refused: bool
+) -> None:
+    if stands_refused:
+        refused(world)
+    before = world.secret().failure
+    trouble(world, monkeypatch)
+    checks.check(world.ctx, world.secret())
+    assert world.secret().failure == before
+    if stands_refused:
+        assert due_in(world) == 6
+    else:
+        assert 22.8 <= due_in(world) <= 25.2
+
+
+@pytest.mark.parametrize(("asked", "hours"), [("36000", 10), ("60", 6), ("", 6), ("900000", 24)])
+def test_a_provider_that_asks_for_patience_after_a_refusal_gets_it(
+    world: Checking, asked: str, hours: float
+) -> None:
+    refused(world)
+    world.web.default = Answer(429, {"retry-after": asked}, b"")
+    checks.check(world.ctx, world.secret())
+    assert due_in(world) == hours
+
+
+def test_a_refusal_stands_in_the_log_with_the_answer(world: Checking) -> None:
+    refused(world)
+    listed = world.app.get("/activity").json()["data"][0]
+    told = world.app.get(f"/activity/{listed['id']}").json()["data"]
+    assert told["operation"] == {"type": "auth", "action": "connection_test"}
+    assert (told["state"], told["connection_id"]) == ("failed", "c1")
+    assert (told["provider_config_key"], told["provider"]) == ("hosted", "hosted")
+    (message,) = told["messages"]
+    assert message["level"] == "error"
+    assert message["meta"] == {
+        "kind": "configuration",
+        "code": "credential_refused",
+        "status": 401,
+    }
+    failure = world.secret().failure
+    assert failure is not None
+    assert (failure.kind, failure.code) == ("configuration", "credential_refused")
+    assert failure.log_id == listed["id"]
+
+
+def test_a_connection_whose_checks_end_leaves_nothing_in_the_due_index(world: Checking) -> None:
+    refused(world)
+    before = world.read("c1", "hosted").json()["updated_at"]
+    world.ctx.clock.advance(60)
+    world.no_more_checks()
+    checks.check(world.ctx, world.secret())
+    row = world.ctx.store.get(world.secret().key)
+    assert not {"due_at", "due_shard", "host", "failure"} & set(row)
+    assert world.read("c1", "hosted").json()["updated_at"] > before, "its error is over"
+
+
+def test_a_check_leaves_no_lease_behind(world: Checking) -> None:
+    for verdict in (200, 401, 503):
+        world.web.default = verdict
+        checks.check(world.ctx, world.secret())
+        assert world.secret().lease_until is None

@@ -9,7 +9,7 @@ import pytest
 from keystow.records.connection import Sealed
 from keystow.refresh import engine, journal
 from keystow.secret import Secret
-from tests.authorization_server import answer
+from tests.authorization_server import answer, lost
 from tests.integration.connections.world import Refreshing
 
 
@@ -93,6 +93,30 @@ def test_a_failed_refresh_stands_in_the_log_with_what_the_provider_said(world: R
         "description": "Unknown app",
         "status": 401,
     }
+
+
+def test_the_log_too_tells_that_a_lost_answer_may_have_ended_a_grant(world: Refreshing) -> None:
+    world.provider.fault = lost
+    assert engine.refresh(world.ctx, world.secret()).state == "failed"
+    world.ctx.clock.advance(100)
+    world.provider.fault = lambda _number: answer(400, {"error": "invalid_grant"})
+    assert engine.refresh(world.ctx, world.secret()).state == "failed"
+    (message,) = last_told(world)["messages"]
+    assert "used up" in message["meta"]["description"]
+    failure = world.secret().failure
+    assert failure is not None
+    assert message["meta"]["description"] == failure.description
+
+
+def test_a_failure_of_a_former_authorization_is_not_told_of_the_new_one(world: Refreshing) -> None:
+    def reimported(_number: int) -> Any:
+        world.rotating("c1", expires_in=3600)
+        return answer(503, {})
+
+    world.provider.fault = reimported
+    outcome = engine.refresh(world.ctx, world.secret())
+    assert (outcome.state, outcome.secret) == ("changed", world.secret())
+    assert world.secret().failure is None
 
 
 def test_a_refresher_that_lost_the_race_hands_out_the_token_that_won(world: Refreshing) -> None:

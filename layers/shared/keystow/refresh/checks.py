@@ -122,7 +122,6 @@ def _judged(
                 lease_until=now,
                 log_id=_record(ctx, mine, integration, provider, error),
                 random=ctx.random,
-                revision=integration.revision,
             )
             due = failure.next_at
         case "unclear":
