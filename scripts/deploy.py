@@ -32,6 +32,7 @@ from typing import Any
 import boto3
 import guard
 import named_tables
+import versions
 from botocore.exceptions import ProfileNotFound
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -39,7 +40,12 @@ SAM = PROJECT / ".venv-sam/bin/sam"
 # CloudFormation takes 128; API Gateway does, too, and the WebSocket API has "-browser" behind it.
 STACK = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,119}")
 # Groups of parameters that nobody needs for a first deployment.
-NOT_ASKED = {"Network and roles", "Changes of what cannot be undone", "Existing tables"}
+NOT_ASKED = {
+    "Starting beforehand",
+    "Network and roles",
+    "Changes of what cannot be undone",
+    "Existing tables",
+}
 # Key="Value", or Key=Value, as somebody may have written it by hand.
 OVERRIDE = re.compile(r'(\w+)=("(?:\\.|[^"\\])*"|\S*)')
 
@@ -88,6 +94,13 @@ def command(config: Path, stack: str, region: str, given: list[str], tags: list[
     call += ["--resolve-s3", "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"]
     call += ["--parameter-overrides", *overrides(known.get("parameter_overrides", ""), *given)]
     return [*call, "--tags", *tags] if tags else call
+
+
+def template_of(more: list[str]) -> Path:
+    """Return the template that SAM takes with these arguments more."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-t", "--template", "--template-file", dest="path", default=versions.BUILT)
+    return Path(parser.parse_known_args(more)[0].path)
 
 
 def begin(config: Path, stack: str, given: list[str]) -> None:
@@ -230,13 +243,17 @@ def main(arguments: list[str]) -> int:
     guard.refuse_half_a_network(after)
     named_tables.refuse(account, chosen.stack, standing, after)
     tags = chosen.tags.split()
+    more_of_sam = shlex.split(chosen.sam)
+    built = PROJECT / template_of(more_of_sam)
+    template = versions.template_for(built, after)
     region = "" if saved(config).get("region") else os.environ.get("AWS_REGION", "")
 
     def sam(*more: str) -> int:
         call = command(config, chosen.stack, region, [*given, *more], tags)
         if before is not None and sys.stdin.isatty():
             call.append("--confirm-changeset")
-        call += shlex.split(chosen.sam)
+        call += more_of_sam
+        call += [] if template == built else ["--template-file", str(template)]
         environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
         return subprocess.run(call, env=environment, check=False).returncode  # noqa: S603
 

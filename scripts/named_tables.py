@@ -25,14 +25,19 @@ TOGETHER = ("Connections", "Registry", "Keys")
 DATA_KEYS = "datakeys#"  # begins the partition of an environment's data keys
 
 
+def load(path: Path) -> dict[str, Any]:
+    """Return a template, as CloudFormation's JSON would say it."""
+    sys.path.insert(0, str(PROJECT))
+    from local import template as templates
+
+    found: dict[str, Any] = templates.load(path)
+    return found
+
+
 @functools.cache
 def template() -> dict[str, Any]:
-    """Return the template, as CloudFormation's JSON would say it."""
-    sys.path.insert(0, str(PROJECT))
-    from local.template import load
-
-    found: dict[str, Any] = load(TEMPLATE)
-    return found
+    """Return the project's template."""
+    return load(TEMPLATE)
 
 
 def parameters() -> dict[str, dict[str, Any]]:

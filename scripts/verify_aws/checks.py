@@ -24,6 +24,7 @@ CHECKS: Final = (
     Check("domain", doors.own_address_is_the_only_one),
     Check("front door", doors.front_door_leads_here),
     Check("functions", workings.functions_fit),
+    Check("versions", workings.functions_start_beforehand, _ROUTES),
     Check("network", workings.network_is_as_chosen),
     Check("queues", workings.queues_are_emptied),
     Check("schedules", workings.rules_run),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 
+import versions
+
 from verify_aws.findings import NOT_USED, NOT_YET, Finding, expect, told
 
 if TYPE_CHECKING:
@@ -39,6 +41,17 @@ VISIBILITY: Final = 6  # times the timeout of the function, as AWS advises
 TWO_WEEKS: Final = "1209600"  # seconds
 # The slowest rule runs each 5 minutes, and metrics come some minutes late.
 LATELY: Final = 20 * 60  # seconds
+# What a published version has from its function at the time.
+COPIED: Final = (
+    "CodeSha256",
+    "Environment",
+    "Layers",
+    "MemorySize",
+    "Role",
+    "Runtime",
+    "Timeout",
+    "VpcConfig",
+)
 COUNTS: Final = "no emulator counts what a rule did"
 
 
@@ -65,6 +78,45 @@ def functions_fit(deployed: Deployed) -> Iterator[Finding]:
         for what, fit in fits.items():
             yield expect(fit, f"{name}: {what}")
     yield told(f"{len(found)} functions, {deployed.chosen['Runtime']} on arm64")
+
+
+def functions_start_beforehand(deployed: Deployed) -> Iterator[Finding]:
+    """With SnapStart or provisioned concurrency: routes lead to versions that are up to date."""
+    chosen = versions.chosen(deployed.chosen)
+    if not chosen:
+        yield Finding(NOT_USED, "neither SnapStart nor ProvisionedConcurrency")
+        return
+    client, gateway = deployed.client("lambda"), deployed.client("apigatewayv2")
+    pages = gateway.get_paginator("get_integrations").paginate(ApiId=deployed.id("HttpApi"))
+    called = [_called(one.get("IntegrationUri", "")) for page in pages for one in page["Items"]]
+    for name in versions.FUNCTIONS:
+        latest = deployed.functions[name]
+        behind = {"FunctionName": deployed.id(name), "Qualifier": versions.ALIAS}
+        version = client.get_function_configuration(**behind)
+        yield expect(
+            version.get("State", "Active") == "Active", f"{name}: its version is not active"
+        )
+        stale = [each for each in COPIED if version.get(each) != latest.get(each)]
+        yield expect(not stale, f"{name}: its version has another {', '.join(stale)}")
+        own = latest["FunctionArn"]
+        routes = [one for one in called if one == own or one.startswith(f"{own}:")]
+        fits = set(routes) == {f"{own}:{versions.ALIAS}"}
+        yield expect(fits, f"{name}: routes pass by its version")
+        if "SnapStart" in chosen:
+            taken = version.get("SnapStart", {}).get("OptimizationStatus") == "On"
+            yield expect(taken, f"{name}: no snapshot of its version")
+        else:
+            ready = client.get_provisioned_concurrency_config(**behind)
+            wanted = int(deployed.chosen["ProvisionedConcurrency"])
+            found = ready["RequestedProvisionedConcurrentExecutions"]
+            yield expect(found == wanted, f"{name}: {found} containers stand ready, not {wanted}")
+            yield expect(ready["Status"] == "READY", f"{name}: provisioning is {ready['Status']}")
+    yield told(f"{len(versions.FUNCTIONS)} functions by {', '.join(chosen)}")
+
+
+def _called(uri: str) -> str:
+    """Return the ARN of a function, its version or alias, of an integration's URI."""
+    return uri.rpartition("/functions/")[2].removesuffix("/invocations")
 
 
 def network_is_as_chosen(deployed: Deployed) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from samtranslator.translator.transform import transform
 
 from keystow.sessions.service import websockets_path
 from local import template as templates
+from tests.infrastructure.rules import rule_lets
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = templates.load(ROOT / "template.yaml")
@@ -87,26 +88,6 @@ def test_the_stacks_own_table_stays_when_another_is_named(name: str) -> None:
     assert "Condition" not in RESOURCES[f"{name}Table"]
 
 
-def rule_lets(rule: str, given: dict[str, str]) -> bool:
-    """Whether a rule of the template lets parameters through."""
-
-    def holds(part: Any) -> Any:
-        ((kind, inner),) = part.items()
-        if kind == "Ref":
-            return given.get(inner, "")
-        values = [holds(each) if isinstance(each, dict) else each for each in inner]
-        kinds = {
-            "Fn::Not": lambda v: not v[0],
-            "Fn::And": all,
-            "Fn::Equals": lambda v: v[0] == v[1],
-        }
-        return kinds[kind](values)
-
-    found = TEMPLATE["Rules"][rule]
-    asked = holds(found["RuleCondition"])
-    return not asked or all(holds(each["Assert"]) for each in found["Assertions"])
-
-
 @pytest.mark.parametrize(
     ("names", "fits"),
     [
@@ -122,7 +103,7 @@ def test_connections_registry_and_keys_are_named_together_or_not_at_all(
     names: tuple[str, ...], *, fits: bool
 ) -> None:
     given = {f"{name}TableName": "t" for name in names}
-    assert rule_lets("TablesThatBelongTogether", given) is fits
+    assert rule_lets(TEMPLATE, "TablesThatBelongTogether", given) is fits
 
 
 # ---- addresses ---------------------------------------------------------------------------

@@ -115,10 +115,12 @@ def test_a_handler_answers_the_routes_that_the_template_sends_it() -> None:
         assert f'"{route.key}"' in source, f"{route.function} does not know {route.key}"
 
 
-def test_nobody_reserves_concurrency() -> None:
+def test_nobody_reserves_concurrency_or_has_it_provisioned_unasked() -> None:
     text = (ROOT / "template.yaml").read_text()
     assert "ReservedConcurrentExecutions" not in text
-    assert "ProvisionedConcurrency" not in text
+    assert "ProvisionedConcurrencyConfig" not in text
+    assert TEMPLATE["Parameters"]["ProvisionedConcurrency"]["Default"] == 0
+    assert TEMPLATE["Parameters"]["SnapStart"]["Default"] == "Disabled"
 
 
 def test_the_loopback_setting_is_for_the_local_stack_only() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import certifi
 import pytest
+import versions
 
 from benchmarks import child
 from benchmarks.cold import firsts, measuring, places
@@ -114,6 +115,27 @@ print(json.dumps({
 """
 
 
+# Containers that are restored from one snapshot have whatever was drawn before it.
+DRAWING = """
+import os, random, sys
+
+before, system = random.getstate(), os.urandom
+drawn = []
+
+def urandom(size):
+    drawn.append(size)
+    return system(size)
+
+os.urandom = random._urandom = urandom
+import app
+assert random.getstate() == before, "of Python's own generator"
+print(app.NEEDS and len(drawn))
+os.urandom(1)
+random.SystemRandom().random()
+print(len(drawn))
+"""
+
+
 @dataclass(frozen=True)
 class Ran:
     """A container after its first request: what was declared, and what was loaded when."""
@@ -132,10 +154,8 @@ class World:
     aws: str
     trust: Path
 
-    @cache  # noqa: B019 - there is one world, and it lives as long as the tests do
-    def ran(self, folder: str, *, opens: bool = True) -> Ran:
-        """Run a function's first event; ``opens``: as in Lambda, where needs are opened first."""
-        measuring.begin_anew(self.aws)
+    def run(self, folder: str, program: str, more: dict[str, str], given: str = "") -> list[str]:
+        """Run a program beside a function, in a fresh interpreter; return what it prints."""
         layer, function = ROOT / "layers" / "shared", ROOT / "functions" / folder
         variables = {
             name: text
@@ -143,21 +163,29 @@ class World:
             if not name.startswith(("AWS_", "KEYSTOW_"))
         }
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, "-c", program],
             env={
                 **variables,
                 **measuring.variables_of(self.aws),
-                **({"AWS_LAMBDA_FUNCTION_NAME": "one"} if opens else {}),
+                **more,
                 "PYTHONPATH": os.pathsep.join(map(str, (function, self.trust, layer))),
             },
-            input=json.dumps(self.events[folder].event),
+            input=given,
             check=False,
             capture_output=True,
             text=True,
             cwd=function,
         )
         assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return done.stdout.splitlines()
+
+    @cache  # noqa: B019 - there is one world, and it lives as long as the tests do
+    def ran(self, folder: str, *, opens: bool = True) -> Ran:
+        """Run a function's first event; ``opens``: as in Lambda, where needs are opened first."""
+        measuring.begin_anew(self.aws)
+        in_lambda = {"AWS_LAMBDA_FUNCTION_NAME": "one"} if opens else {}
+        event = json.dumps(self.events[folder].event)
+        found: dict[str, Any] = json.loads(self.run(folder, PROGRAM, in_lambda, event)[-1])
         assert self.events[folder].fits(found["answer"]), found["answer"]
         return Ran(
             tuple(found["needs"]),
@@ -226,6 +254,20 @@ def test_reading_a_connection_starts_with_what_it_needs_and_no_more(world: World
 def test_what_reads_no_table_opens_neither_tables_nor_keys(folder: str, world: World) -> None:
     found = world.ran(folder).started
     assert found & {"keystow.store.dynamodb", "keystow.aws.client", "pydantic", "httpcore"} == set()
+
+
+@pytest.mark.parametrize("name", versions.FUNCTIONS)
+def test_what_starts_from_a_snapshot_draws_no_random_number_before_it(
+    name: str, world: World
+) -> None:
+    folder = Path(functions(load(ROOT / "template.yaml"))[name]["CodeUri"]).name
+    beforehand = {
+        "AWS_LAMBDA_FUNCTION_NAME": "one",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+    }
+    at_init, afterwards = world.run(folder, DRAWING, beforehand)
+    assert int(at_init) == 0
+    assert int(afterwards) == 2  # else nothing above would have been noticed
 
 
 @pytest.mark.parametrize(("kind", "connects"), [("on-demand", True), ("snap-start", False)])

@@ -16,6 +16,7 @@ from keystow.sessions import tokens
 from keystow.store import tables
 from local.template import functions
 from tests.unit.docs.reading import BLOCK, TEMPLATE, constant, names, rows, sections, text
+from tests.unit.verifying.beforehand import use_provisioned, use_snapshots
 from tests.unit.verifying.world import World, looked
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def test_every_check_stands_by_a_claim(name: str) -> None:
 def asked_of_aws(web: Web) -> set[tuple[str, str]]:
     """Every call that the command makes, whatever the stack was deployed with."""
     found: set[tuple[str, str]] = set()
-    for change in (World.use_door, World.use_subnets, World.use_own_key, heard):
+    changes = (World.use_door, World.use_subnets, World.use_own_key, heard)
+    for change in (*changes, use_snapshots, use_provisioned):
         world = World()
         change(world)
         web.world = world

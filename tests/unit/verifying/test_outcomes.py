@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from tests.unit.verifying.beforehand import use_provisioned, use_snapshots
 from tests.unit.verifying.world import NOW, World, deployed, looked
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def open_beside_the_domain(world: World) -> None:
         World.use_door,
         World.use_boundary,
         World.use_key_for_queues,
+        use_snapshots,
+        use_provisioned,
     ],
 )
 def test_a_stack_as_it_should_be_is_ok_in_every_check(
@@ -104,7 +107,7 @@ def test_a_stack_as_it_should_be_is_ok_in_every_check(
 
 
 def test_a_check_of_what_was_not_chosen_says_so(world: World, web: Web) -> None:
-    for name in ("domain", "front door", "network"):
+    for name in ("domain", "front door", "network", "versions"):
         assert "not used" in outcomes(world, name)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.verifying.aws import OWN_KEY, VAULT_KEY
+from tests.unit.verifying.beforehand import lead_to, use_provisioned, use_snapshots
 from tests.unit.verifying.cases import GONE, Case, both, identifiers, of, prove
 from tests.unit.verifying.web import Web
-from tests.unit.verifying.world import World
+from tests.unit.verifying.world import World, function_arn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,18 @@ def network(*path: Any, value: Any, name: str = READ) -> Callable[[World, Web], 
     return both(World.use_subnets, function(*path, value=value, name=name))
 
 
+def snapshots(*path: Any, value: Any) -> Callable[[World, Web], Any]:
+    return both(use_snapshots, of("versions", READ, *path, value=value))
+
+
+def forgotten(*names: str) -> Callable[[World, Web], Any]:
+    return lambda world, _web: [world.versions[READ].pop(name) for name in names]
+
+
+def passing_by(arn: str) -> Callable[[World, Web], Any]:
+    return both(use_snapshots, lambda world, _web: lead_to(world, READ, arn))
+
+
 VARIABLES = ("Environment", "Variables")
 KEY = (*VARIABLES, "KEYSTOW_KMS_KEY_ID")
 TABLE = (*VARIABLES, "KEYSTOW_KEYS_TABLE")
@@ -47,6 +60,34 @@ CASES = [
     Case("functions", f"{SESSION}: tables", function(*TABLE, value="x", name=SESSION)),
     Case("functions", f"{READ}: KMS key", function(*KEY, value=OWN_KEY)),
     Case("functions", ": KMS key", both(World.use_own_key, function(*KEY, value=VAULT_KEY))),
+    Case("versions", f"{READ}: its version is not active", snapshots("State", value="Inactive")),
+    Case("versions", "has another Environment", snapshots(*VARIABLES, value={"A": "before"})),
+    Case(
+        "versions", "another Layers, Runtime", both(use_snapshots, forgotten("Layers", "Runtime"))
+    ),
+    Case("versions", "routes pass by", passing_by(function_arn(READ))),
+    Case("versions", "routes pass by", passing_by(f"{function_arn(READ)}:6")),
+    Case(
+        "versions",
+        f"{READ}: routes pass by",
+        both(use_snapshots, lambda world, _web: world.integrations.pop(-3)),
+    ),
+    Case("versions", "no snapshot", snapshots("SnapStart", "OptimizationStatus", value="Off")),
+    Case(
+        "versions",
+        "2 containers stand ready, not 3",
+        both(
+            use_provisioned,
+            of("provisioned", "RequestedProvisionedConcurrentExecutions", value=2),
+        ),
+        2,
+    ),
+    Case(
+        "versions",
+        "provisioning is FAILED",
+        both(use_provisioned, of("provisioned", "Status", value="FAILED")),
+        2,
+    ),
     Case("network", f"{READ}: SubnetIds none", network("VpcConfig", "SubnetIds", value=[])),
     Case("network", "GroupIds sg-2", network("VpcConfig", "SecurityGroupIds", value=["sg-2"])),
     Case(

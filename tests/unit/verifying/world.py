@@ -91,9 +91,11 @@ class World:
             "ApiEndpoint": API,
             "DisableExecuteApiEndpoint": False,
         }
-        self.integrations = [
+        self.integrations: list[dict[str, Any]] = [
             {"IntegrationId": name, "PayloadFormatVersion": "2.0"} for name in ("i1", "i2")
         ]
+        self.versions: dict[str, dict[str, Any]] = {}  # what the alias of a function leads to
+        self.provisioned: dict[str, Any] = {}
         self.routes = [
             {"RouteKey": key, "Target": f"integrations/{target}", "AuthorizationType": "NONE"}
             for key, target in (("$default", "i1"), ("GET /connections/{connectionId+}", "i2"))
@@ -326,7 +328,12 @@ class World:
         return {"TemplateBody": self.template}
 
     def on_GetFunctionConfiguration(self, asked: dict[str, Any]) -> Any:  # noqa: N802
-        return self.functions[asked["FunctionName"].removeprefix("keystow-")]
+        name = asked["FunctionName"].removeprefix("keystow-")
+        return self.versions[name] if asked.get("Qualifier") == "live" else self.functions[name]
+
+    def on_GetProvisionedConcurrencyConfig(self, asked: dict[str, Any]) -> Any:  # noqa: N802
+        assert asked["Qualifier"] == "live"
+        return self.provisioned
 
     def on_GetEventSourceMapping(self, asked: dict[str, Any]) -> Any:  # noqa: N802
         return self.mapping[asked["UUID"]]
