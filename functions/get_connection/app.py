@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keystow.http.messages import Request
 
 # What the usual first request needs.
-NEEDS = (STORE, VAULT)
+NEEDS = (STORE, VAULT, "keystow.modes.oauth2")
 
 READ = "environment:connections:read"
 READ_CREDENTIALS = "environment:connections:read_credentials"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keystow.http.messages import Request
 
 # What the usual first request needs.
-NEEDS = (STORE, VAULT, QUEUES, "keystow.modes.oauth2")
+NEEDS = (STORE, VAULT, QUEUES, "keystow.modes.oauth2", "keystow.oauth.token_life")
 
 SCOPE = "environment:connections:create"
 

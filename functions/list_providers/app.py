@@ -9,6 +9,7 @@ from keystow.errors import ApiError, Issue
 from keystow.http import auth
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.modes import form_of
 from keystow.needs import STORE, open_now
 from keystow.registry import integrations, providers
 
@@ -67,7 +68,7 @@ def templates(ctx: Context, request: Request) -> Response:
 def _shown(provider: Provider, request: Request, principal: Principal) -> dict[str, Any]:
     """Return a definition for who asks: whole for a key, what a form needs for a session."""
     if principal.session is not None:
-        return provider.for_form(request.base_url)
+        return form_of(provider, request.base_url)
     return provider.public(request.base_url)
 
 

@@ -8,17 +8,21 @@ from keystow.authorization import answer as answers
 from keystow.authorization.callback import Ended, finish, handed_on
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import MAX_BODY_BYTES, Response
+from keystow.modes.callbacks import PATH, is_place
 from keystow.needs import EGRESS, QUEUES, SOCKETS, STORE, VAULT, open_now
 from keystow.pages import callback as pages
 from keystow.pages.sentences import BEGIN_HERE
-from keystow.registry.callbacks import PATH, is_place
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
 
 # What the usual first request needs.
-NEEDS = (STORE, VAULT, QUEUES, SOCKETS, EGRESS, "keystow.oauth.introspection")
+NEEDS = (
+    *(STORE, VAULT, QUEUES, SOCKETS, EGRESS),
+    *("keystow.modes.oauth2", "keystow.oauth.introspection", "keystow.oauth.issuer"),
+    *("keystow.oauth.authorization_params", "keystow.oauth.token_endpoint"),
+)
 
 NO_SUCH_PLACE = Ended("state_err", "There is no such callback")
 TOO_LARGE = Ended("callback_err", "The provider's answer is too large")

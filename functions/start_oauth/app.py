@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from keystow import sockets
-from keystow.authorization.failure import AuthorizationFailed
 from keystow.authorization.start import start
 from keystow.errors import ApiError
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.log import logger
+from keystow.modes.failure import AuthorizationFailed
 from keystow.needs import STORE, VAULT, open_now
 from keystow.pages import callback as pages
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keystow.http.messages import Request
 
 # What the usual first request needs.
-NEEDS = (STORE, VAULT)
+NEEDS = (STORE, VAULT, "keystow.modes.oauth2", "keystow.oauth.authorization")
 
 MOVED = "keystow_moved"  # stands in the query of a browser that was sent to the canonical host
 

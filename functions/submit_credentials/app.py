@@ -1,78 +1,51 @@
-"""The endpoints to which a browser posts credentials that its user typed in."""
+"""The endpoints to which a browser posts credentials that its user typed in, one for each mode."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from keystow.authorization.typed import (
-    ApiKeyBody,
-    AuthMode,
-    BasicBody,
-    client_credentials_of,
-    submit,
-)
+from keystow.authorization.typed import submit
+from keystow.errors import ApiError
 from keystow.http import auth, parameters
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
+from keystow.modes import ROOMS
 from keystow.needs import EGRESS, QUEUES, STORE, VAULT, open_now
-from keystow.secret import Secret
-from keystow.validation import body_of
 
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.http.messages import Request
 
 # What the usual first request needs.
-NEEDS = (STORE, VAULT, QUEUES, EGRESS, "keystow.modes.api_key")
+NEEDS = (
+    *(STORE, VAULT, QUEUES, EGRESS),
+    *("keystow.modes.api_key", "keystow.modes.bodies", "keystow.oauth.errors"),
+)
+
+MODES = {room.path: name for name, room in ROOMS.items() if room.path}
 
 
-def api_key(ctx: Context, request: Request) -> Response:
-    """Connect with an API key."""
+def connect(folder: str, ctx: Context, request: Request) -> Response:
+    """Connect with what was typed in."""
+    auth_mode = MODES.get("/".join(filter(None, (folder, request.path_params.get("mode")))))
+    if auth_mode is None:
+        raise ApiError("not_found", "There is no such route")
     session = auth.session_in_query(ctx, request)
-    body = body_of(request, ApiKeyBody)
-    found: Secret[dict[str, Any]] = Secret({"type": "API_KEY", "apiKey": body.apiKey})
-    return _submitted(ctx, request, session, "API_KEY", found)
-
-
-def basic(ctx: Context, request: Request) -> Response:
-    """Connect with a user name and a password."""
-    session = auth.session_in_query(ctx, request)
-    body = body_of(request, BasicBody)
-    found: Secret[dict[str, Any]] = Secret({"type": "BASIC", **body.model_dump()})
-    return _submitted(ctx, request, session, "BASIC", found)
-
-
-def client_credentials(ctx: Context, request: Request) -> Response:
-    """Connect with an OAuth client of the account's own."""
-    session = auth.session_in_query(ctx, request)
-    found = client_credentials_of(request.json_object())
-    return _submitted(ctx, request, session, "OAUTH2_CC", found)
-
-
-def unauthenticated(ctx: Context, request: Request) -> Response:
-    """Connect with no credential."""
-    session = auth.session_in_query(ctx, request)
-    request.refuse_body()
-    return _submitted(ctx, request, session, "NONE", Secret({"type": "NONE"}))
-
-
-def _submitted(
-    ctx: Context,
-    request: Request,
-    session: Any,
-    mode: AuthMode,
-    credentials: Secret[dict[str, Any]],
-) -> Response:
+    body = {}
+    if ROOMS[auth_mode].asks:
+        body = request.json_object()
+    else:
+        request.refuse_body()
     unique_key = parameters.unique_key(request, "providerConfigKey")
-    return Response(200, submit(ctx, session, unique_key, mode, credentials, request.query))
+    return Response(200, submit(ctx, session, unique_key, auth_mode, body, request.query))
 
 
 handler = lambda_handler_for(
     {
-        "POST /api-auth/api-key/{providerConfigKey}": api_key,
-        "POST /api-auth/basic/{providerConfigKey}": basic,
-        "POST /oauth2/auth/{providerConfigKey}": client_credentials,
-        "POST /auth/unauthenticated/{providerConfigKey}": unauthenticated,
+        "POST /api-auth/{mode}/{providerConfigKey}": partial(connect, "api-auth"),
+        "POST /auth/{mode}/{providerConfigKey}": partial(connect, "auth"),
+        "POST /oauth2/auth/{providerConfigKey}": partial(connect, "oauth2/auth"),
     }
 )
 

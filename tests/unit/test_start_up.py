@@ -67,7 +67,6 @@ NEVER_WHEN_READING = NEVER | {
     "keystow.egress",
     "keystow.events.outbox",
     "keystow.http.validation",
-    "keystow.modes",
     "keystow.oauth",
     "keystow.queues",
     "keystow.refresh.commit",

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from keystow.authorization.typed import ApiKeyBody, BasicBody
 from keystow.catalog.model import validate_definition
 from keystow.connections.requests import ImportBody, MetadataBody, PatchBody
 from keystow.environments.requests import CreateApiKey, CreateEnvironment, WebhookSettingsBody
 from keystow.integrations.requests import CreateIntegration, UpdateIntegration
+from keystow.modes import ROOMS, api_key, bodies, mode_of
 from keystow.sessions.requests import ReconnectBody, SessionBody
 from keystow.validation import issues_of
 
@@ -23,8 +23,11 @@ ENTRY = {
     "authorization_url": "https://a.example/a",
     "token_url": "https://a.example/t",
 }
+MODES = [mode for name in ROOMS if (mode := mode_of(name)) is not None]
 BODIES: list[type[BaseModel]] = [
-    *(ApiKeyBody, BasicBody, ImportBody, MetadataBody, PatchBody, CreateApiKey, CreateEnvironment),
+    *(bodies.form_body(mode) for mode in MODES if mode.form),
+    *(bodies.import_body(mode) for mode in MODES if mode.imported),
+    *(ImportBody, MetadataBody, PatchBody, CreateApiKey, CreateEnvironment),
     *(WebhookSettingsBody, CreateIntegration, UpdateIntegration, ReconnectBody, SessionBody),
 ]
 
@@ -113,7 +116,7 @@ def test_no_message_names_a_class_of_ours() -> None:
 )
 def test_a_text_of_the_wrong_length_is_told_in_plain_words(key: str, message: str) -> None:
     with pytest.raises(ValidationError) as error:
-        ApiKeyBody.model_validate({"apiKey": key})
+        bodies.form_body(api_key.MODE).model_validate({"apiKey": key})
     (issue,) = issues_of(error.value, found={"apiKey": key})
     assert (issue.path, issue.message) == (("apiKey",), message)
 

@@ -2,7 +2,7 @@
 
 import { ApiFailure } from './api.js';
 import { explain, hasDeclined, hasEnded } from './errors.js';
-import { fieldsOf, modeOf, request } from './form.js';
+import { fieldsOf, connectOf, request } from './form.js';
 import { query, tell, tellError } from './host.js';
 import { Attempt, Watch } from './popup.js';
 import { above, drawDeclined, drawDone, drawForm, ended, toForm } from './screens.js';
@@ -15,7 +15,7 @@ const wantsClosed = query.get('detectClosedAuthWindow') === 'true';
 /** Connect the chosen integration with the values of its form, by field id. */
 export function submit(values, automatic = false) {
   if (automatic !== true) report('click:connect');
-  const mode = modeOf(state.provider);
+  const mode = connectOf(state.provider);
   const sent = request(fieldsOf(state.provider, state.chosen, state.info), values);
   state.sent = { key: state.chosen.unique_key, ...sent };
   if (mode.way === 'popup') authorize(automatic === true);

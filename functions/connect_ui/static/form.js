@@ -7,22 +7,12 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const EMAIL = /^[^\s@]+@[^\s@.]+(\.[^\s@.]+)+$/;
 const LONGEST = 4096;
 
-/** How each authentication mode is handled here; a mode that is missing is not supported yet. */
-const MODES = {
-  OAUTH2: { way: 'popup' },
-  OAUTH2_CC: { way: 'post', path: 'oauth2/auth', fields: ['client_id', 'client_secret'] },
-  API_KEY: { way: 'post', path: 'api-auth/api-key', fields: ['apiKey'] },
-  BASIC: { way: 'post', path: 'api-auth/basic', fields: ['username', 'password'] },
-  NONE: { way: 'post', path: 'auth/unauthenticated', fields: [] },
-};
-
 const OVERRIDES = ['oauth_client_id_override', 'oauth_client_secret_override',
   'oauth_refresh_token_override'];
 
 /** Return how a provider is connected (`{way, path?, fields?}`), or null when it cannot be. */
-export function modeOf(provider) {
-  if (provider.installation) return null;
-  return MODES[provider.auth_mode] || null;
+export function connectOf(provider) {
+  return provider.connect || null;
 }
 
 function builtIn(name) {
@@ -42,8 +32,8 @@ function builtIn(name) {
  * stay, with `shown: false`, because their default is sent.
  */
 export function fieldsOf(provider, integration, session) {
-  const mode = modeOf(provider);
-  if (!mode) return [];
+  const connect = connectOf(provider);
+  if (!connect) return [];
   const settled = session.integrations_config_defaults?.[integration.unique_key]
     ?.connection_config || {};
   const ready = new Set(integration.preconfigured_credentials || []);
@@ -79,11 +69,11 @@ export function fieldsOf(provider, integration, session) {
   };
 
   const declared = provider.credentials || {};
-  if (mode.way === 'popup') {
+  if (connect.way === 'popup') {
     OVERRIDES.filter((name) => declared[name])
       .forEach((name, at) => add('credentials', name, declared[name], at));
   } else {
-    mode.fields.forEach((name, at) => {
+    connect.fields.forEach((name, at) => {
       add('credentials', name, { ...builtIn(name), ...declared[name] }, at);
     });
   }

@@ -3,7 +3,7 @@
 import { ApiFailure } from './api.js';
 import { again, submit } from './connecting.js';
 import { explain, hasEnded } from './errors.js';
-import { fieldsOf, modeOf } from './form.js';
+import { fieldsOf, connectOf } from './form.js';
 import { embedded, lang, tellError } from './host.js';
 import {
   choose, closePage, dropAttempt, entry, journey, leave, logId, nameOf, outcomeKnown,
@@ -85,7 +85,7 @@ async function prepare(retry) {
   }
   if (state.provider !== state.providers.get(integration.provider)) report('view:integration');
   state.provider = state.providers.get(integration.provider);
-  if (modeOf(state.provider)) return true;
+  if (connectOf(state.provider)) return true;
   const error = new ApiFailure('unsupported_auth_mode', state.provider.auth_mode);
   tellError(error);
   showOutcome(aboveWithBack(), { kind: 'bad', ...explain(error, nameOf()) });
@@ -98,7 +98,7 @@ export function drawForm() {
   state.problem = null;
   const fields = fieldsOf(state.provider, integration, state.info);
   const asked = fields.some((field) => field.shown);
-  const popup = modeOf(state.provider).way === 'popup';
+  const popup = connectOf(state.provider).way === 'popup';
   const hint = popup ? 'oauthHint' : (asked ? 'formHint' : 'noneHint');
   if (!popup) outcomeKnown();
   showForm(aboveWithBack(), {

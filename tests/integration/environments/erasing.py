@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from keystow.activity import log as activity
-from keystow.authorization.failure import AuthorizationFailed
 from keystow.connections import delete, importing, pending, update
 from keystow.connections.requests import ImportBody, PatchBody
 from keystow.connections.save import failed_event
@@ -19,6 +18,7 @@ from keystow.events import delivery, endpoints, replay
 from keystow.integrations import custom
 from keystow.integrations import service as integrations
 from keystow.integrations.requests import CreateIntegration, UpdateIntegration
+from keystow.modes.failure import AuthorizationFailed
 from keystow.records.connection import Failure, Sealed, StoredSecret
 from keystow.refresh import commit, engine, journal, throttle, worker
 from keystow.secret import Secret

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from keystow.environments import keys, service
+from keystow.modes import ROOMS
 from keystow.store import Put, tables
 from local.template import DEFAULT_ROUTE, load, routes
 from tests.app import ROOT, App, Result
@@ -82,9 +83,19 @@ LEGACY_METADATA = {"POST /connection/{connectionId+}", "PATCH /connection/{conne
 
 @lru_cache
 def all_routes() -> tuple[str, ...]:
-    """Return the keys of the routes: ``GET /connections/{connectionId+}``."""
+    """Return the keys of the routes (``GET /connections/{connectionId+}``), each mode's own."""
     found = routes(load(ROOT / "template.yaml"))
-    return tuple(sorted(each.key for each in found if each.key != DEFAULT_ROUTE))
+    keys = [key for each in found if each.key != DEFAULT_ROUTE for key in _of_modes(each.key)]
+    return tuple(sorted(keys))
+
+
+def _of_modes(key: str) -> list[str]:
+    """Return a route, with each mode in its place where it stands for all of them."""
+    before, variable, rest = key.partition("{mode}")
+    if not variable:
+        return [key]
+    folder = before.removeprefix("POST /")
+    return [f"POST /{room.path}{rest}" for room in ROOMS.values() if room.path.startswith(folder)]
 
 
 def _is_by_account(route: str) -> bool:

@@ -67,6 +67,7 @@ def test_a_session_sees_what_a_form_needs_and_no_requests(world: World) -> None:
     data = answer.json()["data"]
     assert set(data) == {
         "name",
+        "connect",
         "logo_url",
         "display_name",
         "auth_mode",

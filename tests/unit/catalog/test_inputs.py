@@ -42,7 +42,7 @@ def test_the_form_cleans_as_the_server_does(tmp_path):
         "let s = '';\n"
         "process.stdin.on('data', (d) => { s += d; }).on('end', () => {\n"
         "  const found = JSON.parse(s).map(([spec, value]) => {\n"
-        "    const provider = {auth_mode: 'OAUTH2', connection_config: {x: spec}};\n"
+        "    const provider = {connect: {way: 'popup'}, connection_config: {x: spec}};\n"
         "    return clean(fieldsOf(provider, {unique_key: 'k'}, {})[0], value);\n"
         "  });\n"
         "  console.log(JSON.stringify(found));\n"

@@ -39,7 +39,15 @@ def jwt(claims):
 def run(id_, answers, config=None, credentials=None):
     provider = id_ if isinstance(id_, Provider) else built_in(id_)
     fetch = Answers(answers)
-    caller = Caller(provider, credentials or TOKEN, config or {}, "2024-01-01T00:00:00Z", "r")
+    held = credentials or TOKEN
+    caller = Caller(
+        provider,
+        held,
+        config or {},
+        "2024-01-01T00:00:00Z",
+        "r",
+        authorization=f"Bearer {held.get('access_token')}",
+    )
     return run_post_connection(caller, fetch), fetch
 
 

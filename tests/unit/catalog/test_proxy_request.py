@@ -6,7 +6,13 @@ import pytest
 
 from keystow.catalog.errors import InterpolationError
 from keystow.catalog.loader import Provider, built_in
-from keystow.catalog.proxy_request import Caller, build_request, verification_requests
+from keystow.catalog.proxy_request import (
+    Caller,
+    OutgoingRequest,
+    build_request,
+    verification_requests,
+)
+from keystow.modes import mode_of
 
 NOW = "2024-01-02T03:04:05.000Z"
 
@@ -16,17 +22,15 @@ def provider(proxy, **more):
 
 
 def caller(proxy, credentials, config=None, **more):
-    return Caller(provider(proxy), credentials, config or {}, NOW, "r-1", **more)
+    entry = provider(proxy) if isinstance(proxy, dict) else proxy
+    mode = mode_of(credentials.get("type", ""))
+    header = mode.authorization(entry, credentials) if mode else ""
+    return Caller(entry, credentials, config or {}, NOW, "r-1", **{"authorization": header, **more})
 
 
 def test_an_api_key_lands_where_the_entry_says():
-    [request] = verification_requests(
-        built_in("algolia"),
-        {"type": "API_KEY", "apiKey": "k/1"},
-        {"APP_ID": "ABCDE12345"},
-        NOW,
-        "r",
-    )
+    key = {"type": "API_KEY", "apiKey": "k/1"}
+    [request] = verification_requests(caller(built_in("algolia"), key, {"APP_ID": "ABCDE12345"}))
     assert request.method == "GET"
     assert request.url == "https://ABCDE12345.algolia.net/1/keys/k%2F1"
     assert request.headers == {
@@ -39,23 +43,21 @@ def test_an_api_key_lands_where_the_entry_says():
 
 def test_basic_credentials_become_a_basic_header():
     credentials = {"type": "BASIC", "username": "AC1", "password": "pw"}
-    [request] = verification_requests(built_in("twilio"), credentials, {}, NOW, "r")
+    [request] = verification_requests(caller(built_in("twilio"), credentials))
     assert request.url == "https://api.twilio.com/2010-04-01/Accounts/AC1/Messages.json"
     assert request.headers["authorization"] == "Basic QUMxOnB3"
 
 
 def test_an_entry_without_verification_has_no_requests():
-    assert verification_requests(built_in("google"), {"type": "OAUTH2"}, {}, NOW, "r") == []
+    assert verification_requests(caller(built_in("google"), {"type": "OAUTH2"})) == []
 
 
 @pytest.mark.parametrize(
     ("credentials", "expected"),
     [
         ({"type": "OAUTH2", "access_token": "t"}, "Bearer t"),
-        ({"type": "APP", "access_token": "t"}, "Bearer t"),
         ({"type": "OAUTH2_CC", "token": "t"}, "Bearer t"),
-        ({"type": "JWT", "token": "t"}, "Bearer t"),
-        ({"type": "TWO_STEP", "token": "t"}, "Bearer t"),
+        ({"type": "BASIC", "username": "u", "password": "p"}, "Basic dTpw"),
         ({"type": "API_KEY", "apiKey": "k"}, None),
         ({}, None),
     ],
@@ -65,10 +67,16 @@ def test_each_type_has_its_default_header(credentials, expected):
     assert request.headers.get("authorization") == expected
 
 
-def test_two_step_leaves_the_header_to_an_entry_that_places_the_token_itself():
-    proxy = {"base_url": "https://a.com", "headers": {"x-token": "${accessToken}"}}
-    request = build_request(caller(proxy, {"type": "TWO_STEP", "token": "t"}), "GET", "/x")
-    assert request.headers == {"x-token": "t"}
+def test_a_mode_signs_the_request_that_is_sent():
+    def sign(request):
+        seen = f"{request.method} {request.url} {request.body.decode()}"
+        return OutgoingRequest(request.method, request.url, {"x-seen": seen}, request.body)
+
+    made = caller({"base_url": "https://a.com"}, {}, sign=sign)
+    request = build_request(made, "post", "/x", data={"a": 1})
+    assert request.headers == {"x-seen": 'POST https://a.com/x {"a":1}'}
+    unsigned = build_request(made, "post", "/x", data={"a": 1}, default_auth=False)
+    assert unsigned.headers == {"content-type": "application/json"}
 
 
 def test_a_header_that_waits_for_an_optional_config_value_is_left_out():
@@ -148,9 +156,9 @@ def test_a_signed_header_sees_the_request_it_signs():
 
 def test_a_missing_config_value_in_the_address_is_an_error():
     with pytest.raises(InterpolationError):
-        verification_requests(built_in("algolia"), {"apiKey": "k"}, {}, NOW, "r")
+        verification_requests(caller(built_in("algolia"), {"apiKey": "k"}))
     with pytest.raises(InterpolationError):
-        verification_requests(built_in("twilio"), {"type": "BASIC"}, {}, NOW, "r")
+        verification_requests(caller(built_in("twilio"), {"type": "BASIC"}))
 
 
 def test_no_repr_shows_a_secret():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
+from keystow.modes import mode_of
 from keystow.oauth.redaction import plain
 from keystow.pages.callback import PROVIDER_ERROR_KEYS
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from keystow.catalog.loader import Provider
 
-# What is read of every answer; a provider's entry may name more.
+# What is read of every answer; a mode and a provider's entry may name more.
 READ: Final = frozenset({"state", "code", "iss", *PROVIDER_ERROR_KEYS})
 MOST_FIELDS: Final = 1_000
 # API Gateway takes 10,240 bytes of request line and headers; browsers add up to 3,000 of theirs.
@@ -92,8 +93,9 @@ def read(*encoded: str) -> Answer:
 
 def names_of(provider: Provider) -> frozenset[str]:
     """Return what is read of the answers of a provider."""
+    mode = mode_of(provider.auth_mode)
     own = (provider.authorization_code_param_in_callback, *provider.redirect_uri_metadata)
-    return READ | frozenset(own)
+    return READ | frozenset(own) | (mode.answer_names if mode else frozenset())
 
 
 def _pairs(encoded: Iterable[str]) -> Iterable[tuple[str, str]]:

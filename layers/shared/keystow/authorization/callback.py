@@ -17,23 +17,20 @@ from keystow import metrics, sockets
 from keystow.activity import log as activity
 from keystow.authorization import unasked
 from keystow.authorization.answer import READ, names_of
-from keystow.authorization.failure import AuthorizationFailed
-from keystow.authorization.follow_up import post_connection, with_learnt
+from keystow.authorization.follow_up import post_connection
 from keystow.authorization.refused import storing
-from keystow.catalog.interpolate import metadata_from
 from keystow.connections import pending
 from keystow.connections.importing import environment_of
 from keystow.connections.save import KEEP, Draft, Replaces, SessionEnded, failed_event
 from keystow.errors import ApiError
 from keystow.log import logger
-from keystow.modes.oauth2 import client_of, credentials_of, remarks, with_end
-from keystow.oauth import issuer
+from keystow.modes import callbacks, leaves, mode_of
+from keystow.modes.base import Arrival
+from keystow.modes.failure import AuthorizationFailed
 from keystow.oauth import state as states
-from keystow.oauth.errors import TokenError
-from keystow.oauth.token_endpoint import exchange_code
 from keystow.records.attempt import Attempt
 from keystow.records.connection import Sealed
-from keystow.registry import callbacks, integrations, providers
+from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
 from keystow.sessions.tokens import is_ended
@@ -57,9 +54,7 @@ if TYPE_CHECKING:
     from keystow.authorization.answer import Answer
     from keystow.catalog.loader import Provider
     from keystow.context import Context
-    from keystow.oauth.token_answer import TokenSet
     from keystow.records.attempt import AttemptSecrets
-    from keystow.records.integration import Integration
 
 TOMBSTONE_SECONDS: Final = 300
 ENDED: Final = "The session of this authorization was ended; start again in the app"
@@ -211,39 +206,48 @@ def _connect(
         raise AuthorizationFailed("provider_config_err", "The integration was deleted meanwhile")
     if provider is None:
         raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
+    mode = mode_of(provider.auth_mode)
+    if mode is None or not leaves(provider):
+        raise AuthorizationFailed(
+            "auth_mode_err", f"{provider.auth_mode} is not authorized in a popup"
+        )
     query = _single(answer, provider)
-    config = dict(secrets.connection_config.reveal())
-    redirected = metadata_from(query, provider.definition, "redirect_uri_metadata")
-    known = {**redirected, **config}
-    _check_origin(attempt, provider, place, query.get("iss"), known)
-    code = query.get(provider.authorization_code_param_in_callback)
-    if not code or query.get("error"):
+    if place != attempt.callback:
         raise AuthorizationFailed(
             "callback_err",
-            f"{_why(query)}{_provider_error(answer)}",
+            "The answer came to another callback than the one it was asked to",
             event="invalid_callback",
-            provider_said=answer.provider_said(),
         )
-    tokens, remark = _exchange(ctx, attempt, integration, provider, secrets, code, known)
-    credentials = credentials_of(tokens)
-    told = tokens.raw.reveal()
-    learnt = {**metadata_from(told, provider.definition, "token_response_metadata"), **redirected}
-    config = with_learnt(config, learnt)
-    credentials = _with_override(credentials, secrets, config)
+    environment = environment_of(ctx, attempt.environment)
+    granted = mode.complete(
+        ctx,
+        Arrival(
+            environment=environment,
+            integration=integration,
+            provider=provider,
+            config=dict(secrets.connection_config.reveal()),
+            client=secrets.client_override.reveal(),
+            scopes=attempt.scopes,
+            redirect_uri=attempt.redirect_uri,
+            kept=secrets.kept.reveal(),
+            query=query,
+            provider_said=answer.provider_said(),
+        ),
+    )
     config = post_connection(
         ctx,
         integration,
         provider,
         attempt.connection_id,
-        Sealed(credentials, Secret(config)),
+        granted.sealed,
         until=ctx.clock.now() + FOLLOW_UP_SECONDS,
     )
-    sealed = Sealed(credentials, Secret(config))
+    sealed = Sealed(granted.sealed.credentials, Secret(config))
     with storing(ctx, unit, integration, provider, attempt.connection_id, sealed):
         message = pending.store(
             ctx,
             Draft(
-                environment=environment_of(ctx, attempt.environment),
+                environment=environment,
                 integration=integration,
                 provider=provider,
                 connection_id=attempt.connection_id,
@@ -259,7 +263,7 @@ def _connect(
             ),
             waits=attempt.session.confirm,
             given=secrets.connection_config.reveal(),
-            details={"granted": _granted(attempt, tokens)},
+            details=granted.details,
         )
     _remember(ctx, attempt, Ended(pending=attempt.session.confirm))
     activity.finish(
@@ -268,7 +272,7 @@ def _connect(
         attempt.operation_id,
         "success",
         message,
-        *(activity.Message("warn", each) for each in remarks(provider, tokens, remark)),
+        *(activity.Message("warn", each) for each in granted.remarks),
         connection_id=attempt.connection_id,
     )
     return attempt.connection_id
@@ -308,103 +312,6 @@ def _single(answer: Answer, provider: Provider) -> dict[str, str]:
             event="invalid_callback",
         )
     return answer.single()
-
-
-def _check_origin(
-    attempt: Attempt,
-    provider: Provider,
-    place: str | None,
-    iss: str | None,
-    config: Mapping[str, Any],
-) -> None:
-    """Require that the answer comes from who was asked (RFC 9700 §4.4.2): mix-up defence."""
-    if place != attempt.callback:
-        raise AuthorizationFailed(
-            "callback_err",
-            "The answer came to another callback than the one it was asked to",
-            event="invalid_callback",
-        )
-    try:
-        issuer.check_answer(iss, provider, config)
-    except issuer.IssuerMismatch:
-        raise AuthorizationFailed(
-            "callback_err",
-            "The answer came from another authorization server than the one asked",
-            event="invalid_callback",
-        ) from None
-
-
-def _why(query: Mapping[str, str]) -> str:
-    """Say in own words why there is no code (RFC 6749 §4.1.2.1)."""
-    if query.get("error") == "access_denied":
-        return "Access was declined at the provider."
-    return "No code came back."
-
-
-def _provider_error(answer: Answer) -> str:
-    told = [f"{name}: {text}" for name, text in answer.provider_said().items()]
-    return f" Provider error: {'; '.join(told)}" if told else ""
-
-
-def _exchange(
-    ctx: Context,
-    attempt: Attempt,
-    integration: Integration,
-    provider: Provider,
-    secrets: AttemptSecrets,
-    code: str,
-    config: dict[str, Any],
-) -> tuple[TokenSet, str]:
-    own = {"config_override": secrets.client_override.reveal()}
-    began = ctx.clock.now()
-    try:
-        client = client_of(ctx, provider, integration, own)
-        tokens = exchange_code(
-            ctx.egress,
-            provider,
-            client,
-            code=Secret(code),
-            redirect_uri=attempt.redirect_uri,
-            code_verifier=None if provider.disable_pkce else secrets.code_verifier,
-            connection_config=config,
-            now=began,
-        )
-    except TokenError as error:
-        unreadable = error.kind == "unusable"
-        raise AuthorizationFailed(
-            "unknown_err",
-            f"The provider gave no token: {error.code}. {error.description}".strip(),
-            event="unable_to_parse_token_response" if unreadable else "unknown",
-        ) from None
-    return with_end(ctx, provider, client, tokens, config, began)
-
-
-def _with_override(
-    credentials: Secret[dict[str, Any]], secrets: AttemptSecrets, config: dict[str, Any]
-) -> Secret[dict[str, Any]]:
-    """Keep a connection's own client with its credential (contract 9.3)."""
-    override = secrets.client_override.reveal()
-    found = dict(credentials.reveal())
-    if override.get("client_id"):
-        found["config_override"] = {
-            "client_id": override["client_id"],
-            "client_secret": override["client_secret"],
-        }
-    if override.get("refresh_token"):
-        found["refresh_token"] = override["refresh_token"]
-        found["raw"] = {**found["raw"], "refresh_token": override["refresh_token"]}
-        config["overrideTokenRefresh"] = True
-    scopes = config.get("oauth_scopes_override")
-    if isinstance(scopes, str):
-        config["oauth_scopes_override"] = [each for each in scopes.split(",") if each]
-    return Secret(found)
-
-
-def _granted(attempt: Attempt, tokens: TokenSet) -> str:
-    if tokens.granted_scopes is None:
-        return "as requested"
-    missing = sorted(set(attempt.scopes) - set(tokens.granted_scopes))
-    return f"without {' '.join(missing)}" if missing else "as requested"
 
 
 def _remember(ctx: Context, attempt: Attempt, ended: Ended) -> None:

@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystow.activity import log as activity
 from keystow.catalog.post_connection import run_post_connection
-from keystow.catalog.proxy_request import Caller
-from keystow.clock import iso
 from keystow.egress.errors import EgressFailed
-from keystow.ids import uuid4
+from keystow.modes.calling import caller_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from keystow.catalog.loader import Provider
     from keystow.catalog.proxy_request import OutgoingRequest
     from keystow.context import Context
@@ -21,15 +17,6 @@ if TYPE_CHECKING:
     from keystow.records.integration import Integration
 
 CALL_SECONDS: Final = 6.0
-
-
-def with_learnt(given: Mapping[str, Any], learnt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a connection config of what was given and what the provider told.
-
-    What was given stands, but an empty text gives way to what the provider told.
-    """
-    kept = {name: value for name, value in given.items() if value or name not in learnt}
-    return {**learnt, **kept}
 
 
 def post_connection(
@@ -71,14 +58,7 @@ def post_connection(
         except ValueError:
             return answer.status, None
 
-    caller = Caller(
-        provider,
-        sealed.credentials.reveal(),
-        config,
-        iso(ctx.clock.now()),
-        uuid4(ctx.random),
-        {"client_id": integration.client_id or ""},
-    )
+    caller = caller_of(ctx, integration, provider, sealed)
     outcome = run_post_connection(caller, fetch)
     if outcome.error is not None:
         activity.record(

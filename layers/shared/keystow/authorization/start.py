@@ -1,4 +1,4 @@
-"""Sending an end user to the provider: state, PKCE, and a cookie that binds both to a browser."""
+"""Sending an end user to the provider: a state, and a cookie that binds it to a browser."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.activity import log as activity
-from keystow.authorization.failure import AuthorizationFailed
 from keystow.authorization.scope import connection_config, open_scope, refuse_connection_id
-from keystow.catalog.errors import CatalogueError
 from keystow.catalog.loader import unfit_inputs
-from keystow.oauth import authorization, authorization_params, pkce
+from keystow.modes import callbacks, leaves, mode_of
+from keystow.modes.base import Beginning
+from keystow.modes.failure import AuthorizationFailed
+from keystow.oauth import authorization_params
 from keystow.oauth import state as states
 from keystow.oauth.redaction import plain
 from keystow.records.attempt import Attempt, AttemptSecrets, seal
-from keystow.registry import callbacks, integrations, providers
+from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
 from keystow.store import Put, gates
@@ -74,53 +75,43 @@ def start(
     if provider is None:
         raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
     scope = open_scope(ctx, session, integration, provider)
-    if not callbacks.is_used(provider):
+    mode = mode_of(provider.auth_mode)
+    if mode is None or not leaves(provider):
         raise AuthorizationFailed(
             "auth_mode_err", f"{provider.auth_mode} is not authorized in a popup"
         )
     config = connection_config(ctx, query, scope)
     override = _client_override(query, provider)
-    client_id = override.get("client_id") or integration.client_id
-    if provider.client_per_connection and not override.get("client_id"):
+    unfit = unfit_inputs(provider, config)
+    if unfit:
         raise AuthorizationFailed(
-            "provider_config_err", "Each connection needs a client id and secret of its own here"
+            "url_param_err", f"Not of the form it should have: {', '.join(unfit)[:200]}"
         )
-    if not client_id:
-        raise AuthorizationFailed(
-            "provider_config_err", "The integration has no client id and secret yet"
-        )
-    _check(scope, config)
-
     state = states.new_state(ctx.random.bytes)
-    verifier = pkce.new_verifier(ctx.random.bytes)
     callback = callbacks.redirect_uri(scope.environment, integration, provider, base_url)
     fixed = session.defaults.get(unique_key, {})
     scopes = _scopes(scope, fixed.get("connection_config") or {})
     params, ignored = _params(fixed, query, provider)
-    try:
-        location = authorization.authorization_url(
-            provider,
-            client_id=client_id,
-            redirect_uri=callback,
-            scopes=scopes,
-            state=state.value,
-            code_challenge=None if provider.disable_pkce else pkce.challenge(verifier),
-            connection_config=config,
-            authorization_params=params,
-            user_scope=fixed.get("user_scopes"),
-        )
-    except authorization_params.ReservedParameter as error:
-        raise AuthorizationFailed(
-            "url_param_err", f"{error.name} is set by the server and cannot be given"
-        ) from None
-    except (CatalogueError, authorization.InvalidAuthorizationUrl):
-        raise AuthorizationFailed(
-            "url_param_err", "What was typed in does not make an address of this provider"
-        ) from None
-
-    quotas.attempt(ctx, session)
+    beginning = Beginning(
+        environment=scope.environment,
+        integration=integration,
+        provider=provider,
+        config=config,
+        client=override,
+        scopes=scopes,
+        params=params,
+        user_scopes=fixed.get("user_scopes"),
+        redirect_uri=callback,
+        state=state.value,
+        base_url=base_url,
+    )
+    if mode.asks_first:
+        quotas.attempt(ctx, session)
+    begun = mode.begin(ctx, beginning)
+    if not mode.asks_first:
+        quotas.attempt(ctx, session)
     now = ctx.clock.now()
-    secrets = AttemptSecrets(verifier, Secret(config), Secret(override))
+    secrets = AttemptSecrets(Secret(begun.kept), Secret(config), Secret(override))
     socket = query.get("ws_client_id")
     attempt = Attempt(
         state_hash=state.hash,
@@ -159,33 +150,14 @@ def start(
         activity.Message(
             "info",
             "Redirecting to the provider",
-            {
-                "scopes": " ".join(scopes),
-                "pkce": not provider.disable_pkce,
-                **({"not_of_browsers": _named(ignored)} if ignored else {}),
-            },
+            {**begun.details, **({"not_of_browsers": _named(ignored)} if ignored else {})},
         ),
         connection_id=scope.connection_id,
         integration_key=unique_key,
         provider=provider.id,
     )
     secure = base_url.startswith("https://")
-    return Started(location, states.set_cookie(state, secure=secure, max_age=LIFE_SECONDS))
-
-
-def _check(scope: Scope, config: dict[str, Any]) -> None:
-    if not authorization.uses_code_grant(scope.provider):
-        raise AuthorizationFailed(
-            "grant_type_err", "The provider's definition names another grant type"
-        )
-    missing = authorization.missing_parameters(scope.provider, config)
-    if missing:
-        raise AuthorizationFailed("url_param_err", f"Missing: {', '.join(missing)[:200]}")
-    unfit = unfit_inputs(scope.provider, config)
-    if unfit:
-        raise AuthorizationFailed(
-            "url_param_err", f"Not of the form it should have: {', '.join(unfit)[:200]}"
-        )
+    return Started(begun.location, states.set_cookie(state, secure=secure, max_age=LIFE_SECONDS))
 
 
 def _scopes(scope: Scope, fixed: dict[str, Any]) -> list[str]:

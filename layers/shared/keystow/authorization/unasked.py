@@ -12,7 +12,8 @@ from keystow.activity import log as activity
 from keystow.environments.keys import ACCOUNT
 from keystow.ids import sha256_hex
 from keystow.log import logger
-from keystow.registry import callbacks, integrations
+from keystow.modes import callbacks
+from keystow.registry import integrations
 from keystow.store import tables
 from keystow.store.store import pages
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keystow.catalog.errors import CatalogueError
@@ -126,10 +126,7 @@ def _run_call(
 
 
 def _with_config(caller: Caller, updates: Mapping[str, Any]) -> Caller:
-    config = {**caller.connection_config, **updates}
-    return Caller(
-        caller.provider, caller.credentials, config, caller.now_iso, caller.random, caller.client
-    )
+    return replace(caller, connection_config={**caller.connection_config, **updates})
 
 
 def _request(call: Mapping[str, Any], caller: Caller) -> OutgoingRequest:

@@ -4,7 +4,6 @@ Nothing is sent here. Whoever sends it owns the rest of the rules: which hosts m
 redirects, retries.
 """
 
-import base64
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -48,6 +47,8 @@ class Caller:
         now_iso: ISO 8601 instant for `${now}`.
         random: value for `${random}`.
         client: `client_id` and `client_secret` of the integration, where headers need them.
+        authorization: what the mode sends as `Authorization` when the entry says nothing else.
+        sign: adds the signature of the mode to a request that is whole but for it.
     """
 
     provider: Provider
@@ -56,15 +57,11 @@ class Caller:
     now_iso: str
     random: str
     client: Mapping[str, str] = field(default_factory=dict, repr=False)
+    authorization: str = field(default="", repr=False)
+    sign: Callable[[OutgoingRequest], OutgoingRequest] | None = field(default=None, repr=False)
 
 
-def verification_requests(
-    provider: Provider,
-    credentials: Mapping[str, Any],
-    connection_config: Mapping[str, Any],
-    now_iso: str,
-    random: str,
-) -> list[OutgoingRequest]:
+def verification_requests(caller: Caller) -> list[OutgoingRequest]:
     """The calls that show whether credentials work: they do if any one answers 2xx.
 
     Empty when the entry has none: then the credentials are accepted untested.
@@ -73,10 +70,9 @@ def verification_requests(
         InterpolationError: the credentials or the config lack something that the calls need, or
             hold what no request can carry. That is a fault of what was typed.
     """
-    verification = provider.proxy.get("verification")
+    verification = caller.provider.proxy.get("verification")
     if not isinstance(verification, Mapping):
         return []
-    caller = Caller(provider, credentials, connection_config, now_iso, random)
     return [
         build_request(
             caller,
@@ -98,7 +94,6 @@ def build_request(
     headers: Mapping[str, str] = _NO_VALUES,
     data: Any = None,
     base_url_override: str = "",
-    authorization: str | None = None,
     default_auth: bool = True,
 ) -> OutgoingRequest:
     """One request to `endpoint`, a path below the entry's base URL or that URL and a path.
@@ -110,7 +105,6 @@ def build_request(
         headers: templates, set after the entry's own.
         data: JSON body (a form where the content type says so), or text.
         base_url_override: replaces the entry's base URL.
-        authorization: a signature made elsewhere (OAuth 1.0a), used as it is.
         default_auth: False leaves out whatever credential the mode and the entry would send.
 
     Raises:
@@ -135,12 +129,13 @@ def build_request(
 
     result: dict[str, str] = {"content-type": content_type} if content_type else {}
     if default_auth:
-        default = authorization or _default_authorization(provider, caller.credentials)
-        if default:
-            result["authorization"] = default
+        if caller.authorization:
+            _check_header_value("authorization", caller.authorization)
+            result["authorization"] = caller.authorization
         result |= _fill_headers(own, scope)
     result |= _fill_headers(given, scope)
-    return OutgoingRequest(method.upper(), url, result, body)
+    request = OutgoingRequest(method.upper(), url, result, body)
+    return caller.sign(request) if caller.sign and default_auth else request
 
 
 def _scope(caller: Caller) -> dict[str, Any]:
@@ -243,46 +238,6 @@ def _about(
         "bodyCanonicalParams": (body or b"").decode(),
         "contentType": content_type,
     }
-
-
-def _basic(credentials: Mapping[str, Any]) -> str:
-    pair = f"{credentials.get('username') or ''}:{credentials.get('password') or ''}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
-
-
-def _bearer(name: str) -> Callable[[Mapping[str, Any]], str]:
-    def header(credentials: Mapping[str, Any]) -> str:
-        token = credentials.get(name)
-        return f"Bearer {token}" if isinstance(token, str) and token else ""
-
-    return header
-
-
-_BY_TYPE: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
-    "BASIC": _basic,
-    "OAUTH2": _bearer("access_token"),
-    "APP": _bearer("access_token"),
-    "OAUTH2_CC": _bearer("token"),
-    "SIGNATURE": _bearer("token"),
-    "JWT": _bearer("token"),
-    "TWO_STEP": _bearer("token"),
-}
-
-
-def _default_authorization(provider: Provider, credentials: Mapping[str, Any]) -> str:
-    """What is sent when the entry's own headers do not say otherwise; empty for nothing."""
-    kind = str(credentials.get("type") or "")
-    if kind == "TWO_STEP":
-        placed = {
-            name for value in provider.proxy.get("headers", {}).values()
-            for name in placeholders(str(value))
-        }  # fmt: skip
-        if placed & {"accessToken", "credentials._cookies"}:
-            return ""
-    make = _BY_TYPE.get(kind)
-    header = make(credentials) if make else ""
-    _check_header_value("authorization", header)
-    return header
 
 
 def _fill_headers(templates: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, str]:

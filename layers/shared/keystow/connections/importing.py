@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from keystow.catalog.inputs import cleaned_config, cleaned_credentials
 from keystow.catalog.loader import unfit_inputs
@@ -14,8 +14,8 @@ from keystow.errors import ApiError, Issue
 from keystow.events import destinations
 from keystow.ids import uuid4
 from keystow.integrations import fixed
+from keystow.modes import mode_of, takes
 from keystow.modes.verification import verify
-from keystow.oauth.token_life import end_in_jwt
 from keystow.records.connection import LARGEST_SEALED, Sealed
 from keystow.records.environment import Environment
 from keystow.registry import integrations, providers
@@ -29,19 +29,6 @@ if TYPE_CHECKING:
     from keystow.connections.requests import ImportBody
     from keystow.context import Context
     from keystow.records.integration import Integration
-
-# Which auth modes take which type of credential.
-TAKES: Final = {
-    "OAUTH2": {"OAUTH2", "MCP_OAUTH2", "MCP_OAUTH2_GENERIC"},
-    "OAUTH2_CC": {"OAUTH2_CC"},
-    "OAUTH1": {"OAUTH1"},
-    "API_KEY": {"API_KEY"},
-    "BASIC": {"BASIC"},
-    "TBA": {"TBA"},
-    "NONE": {"NONE"},
-}
-# What else people would type into a form.
-_TYPED: Final = frozenset({"API_KEY", "BASIC", "OAUTH2_CC"})
 
 
 def import_connection(
@@ -73,26 +60,20 @@ def import_connection(
     if provider is None:
         raise ApiError("not_found", "Provider does not exist")
     kind = body.credentials.type
-    if provider.auth_mode not in TAKES[kind]:
+    mode = mode_of(provider.auth_mode)
+    if mode is None or not takes(provider.auth_mode, kind):
         raise ApiError("invalid_body", f"Provider {provider.auth_mode} does not take {kind}")
     check_webhook_url(body.webhook_url_override, loopback_allowed=ctx.settings.loopback_allowed)
 
     config = _config(ctx, integration, provider, body)
     own = body.credentials.model_dump(exclude_none=True)
-    client = own.get("config_override", {})
-    has_client = bool(client.get("client_id") and client.get("client_secret"))
-    if provider.client_per_connection and "refresh_token" in own and not has_client:
-        raise ApiError(
-            "invalid_body", "Each connection of this provider needs a client of its own to refresh"
-        )
-    if kind == "TBA" and not config.get("accountId"):
-        raise ApiError("invalid_body", "connection_config.accountId is required for TBA")
-    credentials = _credentials(ctx, body, raw, endless=endless)
-    if kind in _TYPED:
+    mode.check_import(provider, own, config)
+    credentials = mode.from_import(own, ctx.clock.now(), raw, endless=endless)
+    if mode.form:  # what people would type in
         credentials = cleaned_credentials(provider.definition, credentials)
     sealed = Sealed(Secret(credentials), Secret(config)).within(LARGEST_SEALED)
     if not untested:
-        verify(ctx, provider, sealed)
+        verify(ctx, integration, provider, sealed)
     end_user = end_user_of(body.end_user)
     tags: dict[str, str] = {**generated_tags(end_user), **(body.tags or {})}
     override = body.webhook_url_override
@@ -110,7 +91,7 @@ def import_connection(
             tags=tags if (end_user or body.tags is not None) else KEEP,
             end_user=end_user or KEEP,
             webhook_url_override=KEEP if override is None else (override or None),
-            fetched=kind != "NONE",
+            fetched=mode.has_secret,
         ),
     )
     # Whoever imports has given the rest, and need not be one who may read the owner's secrets.
@@ -179,31 +160,3 @@ def _shown(
         hidden_inputs=hidden,
         date=iso,
     )
-
-
-def _credentials(
-    ctx: Context, body: ImportBody, raw: dict[str, Any] | None, *, endless: bool
-) -> dict[str, Any]:
-    """Return the credential as stored (contract 8.2), from a body's."""
-    given = body.credentials.model_dump(exclude_none=True)
-    kind = given["type"]
-    if kind == "NONE":
-        return {"type": "NONE"}
-    if kind in {"OAUTH2", "OAUTH1"}:
-        shown = dict(given) if raw is None else raw
-        return {**given, **({} if endless else _end(given)), "raw": shown}
-    if kind == "OAUTH2_CC":
-        # Without a date a token is tried for an hour and then renewed (contract 9.7: 55 min).
-        default = {"expires_at": iso(ctx.clock.now() + 55 * 60)}
-        return {**default, **_end(given), **given, "raw": dict(given)}
-    return given
-
-
-def _end(given: dict[str, Any]) -> dict[str, str]:
-    """Return the end of a token that is a JWT, where it can be renewed and no date was given."""
-    token = given.get("access_token") or given.get("token")
-    renewable = given.get("refresh_token") or given["type"] == "OAUTH2_CC"
-    if given.get("expires_at") or not renewable or not isinstance(token, str):
-        return {}
-    ends = end_in_jwt(token, 0.0)  # one that is over is over: the next read renews it
-    return {} if ends is None else {"expires_at": iso(ends)}

@@ -2,132 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
+    PlainValidator,
     StringConstraints,
+    ValidationError,
 )
 
-from keystow.clock import LAST_MOMENT, iso, parse_date
 from keystow.connections.end_users import EndUserBody, Tags, WebhookUrl
-from keystow.validation import (
-    CLIENT_ID_MAX,
-    TOKEN_MAX,
-    Body,
-    ClientId,
-    ClientSecret,
-    ConnectionId,
-    Key,
-    Password,
-    ProviderConfigKey,
-    Token,
-    Trimmed,
-    UserName,
-    issue_error,
-)
+from keystow.modes import bodies, mode_of
+from keystow.validation import Body, ConnectionId, ProviderConfigKey, issue_error
 
 MAX_METADATA_KEYS = 1_000
 MAX_IDS = 90
 
 
-def _date(value: Any) -> str:
-    """Return a date of a body in the form of credentials; numbers are epoch milliseconds."""
-    seconds: float | None = None
-    if isinstance(value, str):
-        seconds = parse_date(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value / 1000
-    if seconds is None or not 0 <= seconds <= LAST_MOMENT:
-        raise issue_error("invalid_type", "expected a date")
-    return iso(seconds)
+def _credentials(value: Any) -> Body:
+    """Choose the model by ``type``; only that mode is loaded."""
+    if not isinstance(value, dict):
+        raise issue_error("invalid_type", "expected an object")
+    kind = value.get("type")
+    mode = mode_of(kind) if isinstance(kind, str) else None
+    if mode is None or mode.credential_type != kind:
+        fault = issue_error("invalid_union", "not a type of credential that can be imported")
+        raise ValidationError.from_exception_data(
+            "credentials", [{"type": fault, "loc": ("type",), "input": None}], hide_input=True
+        )
+    return bodies.import_body(mode).model_validate(value)
 
 
-Date = Annotated[str, BeforeValidator(_date)]
-OptionalToken = Annotated[str, Trimmed, StringConstraints(max_length=TOKEN_MAX)]
-
-
-class ConfigOverride(Body):
-    """A connection's own OAuth client."""
-
-    client_id: Annotated[str, Trimmed, StringConstraints(max_length=CLIENT_ID_MAX)] | None = None
-    client_secret: ClientSecret | None = None
-
-
-class OAuth2Credentials(Body):
-    """Tokens of an authorization code grant."""
-
-    type: Literal["OAUTH2"]
-    access_token: Token
-    refresh_token: OptionalToken | None = None
-    expires_at: Date | None = None
-    config_override: ConfigOverride | None = None
-
-
-class ClientCredentialsCredentials(Body):
-    """A token of a client credentials grant, with the client."""
-
-    type: Literal["OAUTH2_CC"]
-    token: Token
-    client_id: ClientId
-    client_secret: ClientSecret
-    client_certificate: OptionalToken | None = None
-    client_private_key: OptionalToken | None = None
-    expires_at: Date | None = None
-
-
-class OAuth1Credentials(Body):
-    """An OAuth 1.0a token."""
-
-    type: Literal["OAUTH1"]
-    oauth_token: Token
-    oauth_token_secret: Token
-
-
-class ApiKeyCredentials(Body):
-    """An API key."""
-
-    type: Literal["API_KEY"]
-    apiKey: Key  # noqa: N815
-
-
-class BasicCredentials(Body):
-    """A user name and a password."""
-
-    type: Literal["BASIC"]
-    username: UserName
-    password: Password
-
-
-class TbaCredentials(Body):
-    """A NetSuite token."""
-
-    type: Literal["TBA"]
-    token_id: Token
-    token_secret: Token
-    config_override: ConfigOverride | None = None
-
-
-class NoneCredentials(Body):
-    """No credential."""
-
-    type: Literal["NONE"]
-
-
-Credentials = Annotated[
-    OAuth2Credentials
-    | ClientCredentialsCredentials
-    | OAuth1Credentials
-    | ApiKeyCredentials
-    | BasicCredentials
-    | TbaCredentials
-    | NoneCredentials,
-    Discriminator("type"),
-]
+Credentials = Annotated[Any, PlainValidator(_credentials)]
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:

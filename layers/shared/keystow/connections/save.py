@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from keystow import ids
 from keystow.errors import ApiError
 from keystow.events import outbox, traces
-from keystow.modes import mode_of
+from keystow.modes import mode_for
 from keystow.modes.base import expiry_of
 from keystow.modes.verification import can_check, checked_host
 from keystow.records.connection import (
@@ -258,7 +258,7 @@ def sealed_secret(
     """Return the sealed credential of a draft, with its place in the due index."""
     credentials = draft.sealed.credentials.reveal()
     kind = credentials.get("type", "NONE")
-    mode = mode_of(kind)
+    mode = mode_for(draft.provider, kind)
     refreshable = mode is not None and mode.refreshable(credentials)
     expires_at = expiry_of(credentials)
     due = host = None

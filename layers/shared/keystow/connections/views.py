@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keystow.clock import iso_offset
+from keystow.modes import mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -48,7 +49,9 @@ def full(
     if sealed is not None:
         config = without_inputs(sealed.connection_config.reveal(), hidden_inputs)
         if with_credentials:
-            credentials = _shown(sealed.credentials.reveal())
+            held = sealed.credentials.reveal()
+            mode = mode_of(str(held.get("type") or "NONE"))
+            credentials = held if mode is None else mode.shown(held)
     if not with_refresh_token:
         credentials = without_refresh_tokens(credentials)
         config = without_refresh_tokens(config)
@@ -87,10 +90,6 @@ def _override(connection: Connection) -> str | None:
     """Return the webhook URL without its fragment, which holds a sealed login."""
     url = connection.webhook_url_override
     return None if url is None else url.partition("#")[0]
-
-
-def _shown(credentials: dict[str, Any]) -> dict[str, Any]:
-    return {} if credentials.get("type") == "NONE" else credentials
 
 
 def without_inputs(config: dict[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from keystow.catalog import loader
 from keystow.errors import ApiError, Issue
 from keystow.integrations import fixed, removal, views
 from keystow.integrations.configuration import merged_custom
+from keystow.modes import callbacks, leaves
 from keystow.records.connection import integration_partition
 from keystow.records.integration import AppSecrets, Integration
-from keystow.registry import callbacks, integrations, providers
+from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.store import (
     ConditionFailed,
@@ -225,7 +226,7 @@ def public(
     """
     shown = views.for_session(integration, provider, base_url)
     if environment is not None:
-        uses = provider is not None and callbacks.is_used(provider)
+        uses = provider is not None and leaves(provider)
         shown["own_callback"] = bool(provider and callbacks.is_own(integration, provider))
         shown["callback_url"] = (
             callbacks.redirect_uri(environment, integration, provider, base_url)
@@ -273,9 +274,9 @@ def _changed(ctx: Context, stored: Integration, body: UpdateIntegration) -> Inte
 def _own_callback(provider: Provider, *, wanted: bool) -> bool:
     """Return what is wished, where it can be honoured. Raises 400 ``invalid_body``."""
     fault = ""
-    if wanted and not callbacks.is_used(provider):
+    if wanted and not leaves(provider):
         fault = f"{provider.auth_mode} is not authorized by way of a callback"
-    elif not wanted and callbacks.is_used(provider) and callbacks.must_be_own(provider):
+    elif not wanted and leaves(provider) and callbacks.must_be_own(provider):
         fault = "each connection of this provider chooses its host: its callback must be its own"
     if fault:
         raise ApiError("invalid_body", issues=[Issue("custom", fault, ("own_callback",))])

@@ -1,52 +1,118 @@
-"""The ways of authorizing, one module each; found by the type of the stored credential."""
+"""The ways of authorizing, one module each; found by the auth mode of a provider's entry."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from keystow.value import Value
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
     from keystow.modes.base import Mode
 
-# Type of the stored credential → module. Loaded when needed: a read of an API key pays for no
-# OAuth client.
-_MODULES: Final = {
-    "OAUTH2": "oauth2",
-    "OAUTH2_CC": "client_credentials",
-    "OAUTH1": "oauth1",
-    "API_KEY": "api_key",
-    "BASIC": "basic",
-    "TBA": "tba",
-    "NONE": "none",
-}
 
-# Modes for which there is a way in for an end user; the others are imported, or not there yet.
-_CONNECTABLE: Final = frozenset({"OAUTH2", "OAUTH2_CC", "API_KEY", "BASIC", "NONE"})
+class Room(Value):
+    """Where a mode is, and what must be known of it before its module is loaded.
+
+    Attributes:
+        module: of this package; it has a ``MODE``.
+        popup: whether an end user is sent to the provider.
+        path: where a browser posts what was typed in, followed by the integration's key.
+        asks: whether anything is typed in; False: the post has no body.
+        stored: type of the stored credential, where that is not the mode's own name.
+    """
+
+    module: str
+    popup: bool = False
+    path: str = ""
+    asks: bool = True
+    stored: str = ""
+
+
+# Modules are loaded when needed: a read of an API key pays for no OAuth client.
+ROOMS: Final = {
+    "OAUTH2": Room("oauth2", popup=True),
+    "OAUTH2_CC": Room("client_credentials", path="oauth2/auth"),
+    "OAUTH1": Room("oauth1"),
+    "API_KEY": Room("api_key", path="api-auth/api-key"),
+    "BASIC": Room("basic", path="api-auth/basic"),
+    "TBA": Room("tba"),
+    "NONE": Room("none", path="auth/unauthenticated", asks=False),
+    "MCP_OAUTH2": Room("oauth2", stored="OAUTH2"),
+    "MCP_OAUTH2_GENERIC": Room("oauth2", stored="OAUTH2"),
+}
 _SIGNED: Final = "private_key_jwt"
+
+
+def mode_of(auth_mode: str) -> Mode | None:
+    """Return the mode of this name, or None when this version has none."""
+    room = ROOMS.get(auth_mode)
+    if room is None:
+        return None
+    mode: Mode = import_module(f"keystow.modes.{room.module}").MODE
+    return mode
+
+
+def mode_for(provider: Provider | None, credential_type: str) -> Mode | None:
+    """Return the mode that a stored credential lives by.
+
+    It is that of the provider, if it stores such credentials. Of a provider that is gone, or was
+    given another mode since, it is the one named like the credential.
+    """
+    if provider is not None and takes(provider.auth_mode, credential_type):
+        return mode_of(provider.auth_mode)
+    return mode_of(credential_type)
+
+
+def takes(auth_mode: str, credential_type: str) -> bool:
+    """Return whether a mode stores credentials of a type."""
+    room = ROOMS.get(auth_mode)
+    return room is not None and credential_type == (room.stored or auth_mode)
+
+
+def leaves(provider: Provider) -> bool:
+    """Return whether end users are sent to this provider, and come back to a callback."""
+    room = ROOMS.get(provider.auth_mode)
+    return room is not None and room.popup and provider.definition.get("installation") != "outbound"
 
 
 def why_not_connectable(provider: Provider) -> str:
     """Return why no end user can connect an account of a provider; empty when one can."""
-    definition = provider.definition
+    definition, room = provider.definition, ROOMS.get(provider.auth_mode)
     if definition.get("installation") == "outbound":
         what = "Accounts that are installed from the provider's side"
     elif definition.get("require_client_certificate"):
         what = "Accounts whose client proves itself by a certificate"
     elif definition.get("token_request_auth_method") == _SIGNED:
         what = "Accounts whose client proves itself by a private key"
-    elif provider.auth_mode not in _CONNECTABLE:
+    elif room is None or not (room.popup or room.path):
         what = f"Accounts of mode {provider.auth_mode}"
     else:
         return ""
-    imported = " Connections can be imported." if provider.auth_mode in _MODULES else ""
+    imported = " Connections can be imported." if room is not None else ""
     return f"{what} cannot be connected in a connect session yet.{imported}"
 
 
-def mode_of(credential_type: str) -> Mode | None:
-    """Return the mode of a stored credential's type, or None when this version has none."""
-    name = _MODULES.get(credential_type)
-    if name is None:
+def form_of(provider: Provider, base_url: str) -> dict[str, Any]:
+    """Return what a browser needs of a provider to connect an account there.
+
+    Its definition as far as a form is made of it, and under ``connect`` how that is sent.
+    """
+    return {**provider.for_form(base_url), "connect": way_of(provider)}
+
+
+def way_of(provider: Provider) -> dict[str, Any] | None:
+    """Return how a browser connects an account of a provider; None: in no way.
+
+    ``{"way": "popup"}``, or ``{"way": "post", "path", "fields"}`` with the names of what is typed
+    in, in their order.
+    """
+    if why_not_connectable(provider):
         return None
-    mode: Mode = import_module(f"keystow.modes.{name}").MODE
-    return mode
+    room = ROOMS[provider.auth_mode]
+    if room.popup:
+        return {"way": "popup"}
+    mode = mode_of(provider.auth_mode)
+    assert mode is not None
+    return {"way": "post", "path": room.path, "fields": list(mode.fields_of(provider))}

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from keystow.clock import iso
 from keystow.errors import ApiError
-from keystow.ids import uuid4
+from keystow.modes import mode_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,11 +15,10 @@ if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.records.connection import Sealed
+    from keystow.records.integration import Integration
 
 # For all endpoints together: the function that asks has 29 s.
 DEADLINE_SECONDS = 12.0
-# What can be asked about with the credential as it is; TBA would need a signature for each request.
-_CHECKED: Final = frozenset({"API_KEY", "BASIC"})
 _REFUSALS: Final = frozenset({401, 403})
 
 Verdict = Literal["accepted", "refused", "unclear"]
@@ -42,7 +40,8 @@ class Asked:
 
 def can_check(provider: Provider, credential_type: str) -> bool:
     """Return whether a stored credential of this type can be tried at this provider."""
-    return credential_type in _CHECKED and bool(provider.proxy.get("verification"))
+    mode = mode_for(provider, credential_type)
+    return mode is not None and mode.checkable and bool(provider.proxy.get("verification"))
 
 
 def checked_host(provider: Provider, config: Mapping[str, Any]) -> str | None:
@@ -57,7 +56,7 @@ def checked_host(provider: Provider, config: Mapping[str, Any]) -> str | None:
         return None
 
 
-def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
+def verify(ctx: Context, integration: Integration, provider: Provider, sealed: Sealed) -> bool:
     """Require that the provider takes a credential, where its entry tells how to ask.
 
     Returns:
@@ -71,7 +70,7 @@ def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
     from keystow.catalog.errors import CatalogueError
 
     try:
-        asked = ask(ctx, provider, sealed, redirects=2)
+        asked = ask(ctx, integration, provider, sealed, redirects=2)
     except CatalogueError as error:
         raise _refused("What was typed in does not fit this provider") from error
     if asked.verdict != "accepted":
@@ -79,11 +78,14 @@ def verify(ctx: Context, provider: Provider, sealed: Sealed) -> bool:
     return True
 
 
-def ask(ctx: Context, provider: Provider, sealed: Sealed, *, redirects: int) -> Asked:
+def ask(
+    ctx: Context, integration: Integration, provider: Provider, sealed: Sealed, *, redirects: int
+) -> Asked:
     """Ask one endpoint of the entry after the other until one takes the credential.
 
     Args:
         ctx: the container's context.
+        integration: under which the connection is, or will be.
         provider: the entry.
         sealed: the credential.
         redirects: how many to follow. Another host is sent no credential, so that what it answers
@@ -94,12 +96,10 @@ def ask(ctx: Context, provider: Provider, sealed: Sealed, *, redirects: int) -> 
     """
     from keystow.catalog.proxy_request import verification_requests
     from keystow.egress.errors import EgressError
+    from keystow.modes.calling import caller_of
     from keystow.oauth.errors import retry_after
 
-    credentials: dict[str, Any] = sealed.credentials.reveal()
-    config = sealed.connection_config.reveal()
-    now = iso(ctx.clock.now())
-    requests = verification_requests(provider, credentials, config, now, uuid4(ctx.random))
+    requests = verification_requests(caller_of(ctx, integration, provider, sealed))
     until = ctx.clock.now() + DEADLINE_SECONDS
     taken = (provider.proxy.get("verification") or {}).get("accepted_statuses") or ()
     refusals = 0

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class AttemptSecrets(Value):
-    """What is secret of an attempt."""
+    """What is secret of an attempt. ``kept`` is what its mode needs when the browser comes back."""
 
-    code_verifier: Secret[str]
+    kept: Secret[dict[str, Any]]
     connection_config: Secret[dict[str, Any]]
     client_override: Secret[dict[str, str]]
 
@@ -118,7 +118,7 @@ class Attempt(Value):
         )
         found = json.loads(plaintext)
         return AttemptSecrets(
-            Secret(found["code_verifier"]),
+            Secret(found["kept"]),
             Secret(found["connection_config"]),
             Secret(found["client_override"]),
         )
@@ -128,7 +128,7 @@ def seal(vault: Vault, environment: str, state_hash: str, secrets: AttemptSecret
     """Return the sealed secrets of an attempt."""
     plaintext = json.dumps(
         {
-            "code_verifier": secrets.code_verifier.reveal(),
+            "kept": secrets.kept.reveal(),
             "connection_config": secrets.connection_config.reveal(),
             "client_override": secrets.client_override.reveal(),
         }

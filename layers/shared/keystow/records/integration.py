@@ -19,7 +19,7 @@ class Integration(Value):
     """An integration. ``envelope`` holds what is secret of it; times are milliseconds.
 
     ``scopes`` are separated by commas. ``custom_names`` are the names of the sealed ``custom``
-    values. ``own_callback`` asks for a redirect URI of its own (:mod:`keystow.registry.callbacks`).
+    values. ``own_callback`` asks for a redirect URI of its own (:mod:`keystow.modes.callbacks`).
     values. ``fixed_names`` are the inputs of every connection that are fixed, ``fixed`` holds their
     values: sealed apart, since whoever makes a connection needs them and not the client's secret.
     ``revision`` rises with every change.

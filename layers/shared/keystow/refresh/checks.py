@@ -60,7 +60,7 @@ def check(ctx: Context, secret: StoredSecret, *, until: float = float("inf")) ->
     if not isinstance(claimed, lease.Claimed):
         return  # somebody else is at it, or it has changed
     mine = claimed.secret
-    after = _judged(ctx, mine, integration, provider, _ask(ctx, provider, sealed))
+    after = _judged(ctx, mine, integration, provider, _ask(ctx, integration, provider, sealed))
     commit.store_failure(ctx, mine, after, provider, integration)
 
 
@@ -85,12 +85,12 @@ def _never_again(ctx: Context, secret: StoredSecret) -> None:
         ctx.store.transact(writes)
 
 
-def _ask(ctx: Context, provider: Provider, sealed: Sealed) -> Asked:
+def _ask(ctx: Context, integration: Integration, provider: Provider, sealed: Sealed) -> Asked:
     """Ask the provider; whatever goes wrong on our side says nothing about the credential."""
     if unfit_inputs(provider, sealed.connection_config.reveal()):
         return Asked("unclear")  # they may stand in the host that the credential is sent to
     try:
-        return ask(ctx, provider, sealed, redirects=0)
+        return ask(ctx, integration, provider, sealed, redirects=0)
     except CatalogueError:
         return Asked("unclear")
     except Exception as error:  # noqa: BLE001 - a fault of ours; the lease must not stay behind

@@ -14,7 +14,7 @@ from keystow import ids, metrics
 from keystow.activity import log as activity
 from keystow.catalog.loader import unfit_inputs
 from keystow.log import logger
-from keystow.modes import mode_of, revocation
+from keystow.modes import mode_for, revocation
 from keystow.oauth.errors import ConfigurationError, TokenError
 from keystow.records.connection import LARGEST_SEALED, Sealed, StoredSecret
 from keystow.refresh import commit, journal, lease, throttle
@@ -84,7 +84,7 @@ def refresh(
         provider = providers.find(ctx, secret.environment, integration.provider)
         with suppress(VaultError):
             integration.secrets(ctx.vault)
-    mode = mode_of(secret.credential_type)
+    mode = mode_for(provider, secret.credential_type)
     sealed = secret.unseal(ctx.vault)
     if ctx.clock.now() >= until:
         raise TooLate

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.integrations import views
+from keystow.modes import form_of
 from keystow.registry import integrations, providers
 from keystow.sessions import outcomes, service
 
@@ -46,7 +47,7 @@ def describe(ctx: Context, session: ConnectSession, base_url: str) -> dict[str, 
         view = views.for_session(each, provider, base_url)
         shown.append(view)
         if provider is not None and view.get("connectable", True) and len(forms) < FORMS:
-            forms[provider.id] = provider.for_form(base_url)
+            forms[provider.id] = form_of(provider, base_url)
     described: dict[str, Any] = service.describe(ctx, session)["data"]
     more = {"integrations": shown, "providers": forms, "status": outcomes.describe(session)["data"]}
     return {"data": {**described, **more}}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from keystow.catalog import hosts
+from keystow.modes import leaves
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 
 PATH: Final = "/oauth/callback"
 _PLACE: Final = re.compile(r"[A-Za-z0-9]{1,64}-[0-9a-f]{24}")
-_MODES: Final = frozenset({"OAUTH2"})
-
-
-def is_used(provider: Provider) -> bool:
-    """Return whether integrations of a provider are authorized by way of a callback at all."""
-    return provider.auth_mode in _MODES and provider.definition.get("installation") != "outbound"
 
 
 def must_be_own(provider: Provider) -> bool:
@@ -40,7 +35,7 @@ def must_be_own(provider: Provider) -> bool:
 
 def is_own(integration: Integration, provider: Provider) -> bool:
     """Return whether an integration has a callback of its own."""
-    return is_used(provider) and (integration.own_callback or must_be_own(provider))
+    return leaves(provider) and (integration.own_callback or must_be_own(provider))
 
 
 def place_of(integration: Integration) -> str:
