@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from keystow import context, metrics
 from keystow.clock import iso
-from keystow.environments import issuing, keys, removal, service, unfinished
+from keystow.environments import issuing, keys, removal, service, unfinished, variables
 from keystow.environments.requests import (
     ChangeEnvironment,
     ChangeKey,
+    ConnectUiBody,
     CreateApiKey,
     CreateEnvironment,
     DeleteApiKey,
     NewAccountKey,
     NewKey,
+    VariablesBody,
     WebhookSettingsBody,
     milliseconds,
     require_destinations,
@@ -63,11 +65,38 @@ def write_webhooks(ctx: Context, request: Request) -> Response:
     return Response(body={"data": written.public()})
 
 
+def read_connect_ui(ctx: Context, request: Request) -> Response:
+    """Answer how the Connect UI looks."""
+    principal = auth.secret_key(ctx, request, "environment:connect_ui_settings:read")
+    request.refuse_query()
+    environment = service.required(ctx, principal.environment)
+    return Response(body={"data": environment.connect_ui.public()})
+
+
+def write_connect_ui(ctx: Context, request: Request) -> Response:
+    """Replace how the Connect UI looks."""
+    principal = auth.secret_key(ctx, request, "environment:connect_ui_settings:update")
+    request.refuse_query()
+    settings = body_of(request, ConnectUiBody).settings()
+    service.write_connect_ui(ctx, principal.environment, settings)
+    return Response(body={"data": settings.public()})
+
+
 def list_variables(ctx: Context, request: Request) -> Response:
     """Answer the environment's variables: a bare list."""
     principal = auth.secret_key(ctx, request, "environment:variables:read")
     request.refuse_query()
-    return Response(body=service.variables(ctx, principal.environment))
+    return Response(body=variables.listed(ctx, principal.environment))
+
+
+def write_variables(ctx: Context, request: Request) -> Response:
+    """Replace the environment's variables."""
+    principal = auth.secret_key(ctx, request, "environment:variables:update")
+    request.refuse_query()
+    body = body_of(request, VariablesBody)
+    values = {each.name: each.value for each in body.variables}
+    variables.write(ctx, principal.environment, values)
+    return Response(body={"success": True})
 
 
 def list_environments(ctx: Context, request: Request) -> Response:
@@ -336,7 +365,10 @@ _answer = lambda_handler_for(
     {
         "GET /environment/webhook-settings": read_webhooks,
         "PUT /environment/webhook-settings": write_webhooks,
+        "GET /environment/connect-ui-settings": read_connect_ui,
+        "PUT /environment/connect-ui-settings": write_connect_ui,
         "GET /environment-variables": list_variables,
+        "PUT /environment-variables": write_variables,
         "GET /environments": list_environments,
         "POST /environments": create_environment,
         "PATCH /environments/{environmentUuid}": change_environment,

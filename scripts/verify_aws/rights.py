@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 PURPOSE: Final = "kms:EncryptionContext:keystow:purpose"
 ENVIRONMENT: Final = "kms:EncryptionContext:keystow:environment"
 ROWS: Final = "dynamodb:LeadingKeys"
-PURPOSES: Final = ("credential", "input", "integration", "session", "signing", "webhook")
+PURPOSES: Final = (
+    "credential",
+    "input",
+    "integration",
+    "session",
+    "signing",
+    "variable",
+    "webhook",
+)
 # Whose role opens secrets of which purposes; nobody else opens any. A test holds this against
 # template.yaml.
 OPENS: Final[Mapping[str, frozenset[str]]] = {
@@ -29,7 +37,7 @@ OPENS: Final[Mapping[str, frozenset[str]]] = {
         "DeleteConnectionFunction": "credential integration",
         "GetConnectionFunction": "credential integration",
         "ImportConnectionFunction": "credential input webhook",
-        "ManageEnvironmentFunction": "signing webhook",
+        "ManageEnvironmentFunction": "signing variable webhook",
         "ManageIntegrationsFunction": "input integration",
         "OauthCallbackFunction": "credential integration session",
         "RefreshTokensFunction": "credential integration",

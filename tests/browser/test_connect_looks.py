@@ -49,6 +49,18 @@ def test_theme_and_colour_follow_the_address_then_the_settings(page, stub, theme
     expect(button).to_have_css("background-color", colours[expected])
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_watermark_stands_below_the_card_where_it_is_wanted(page, stub, wanted):
+    stub.session["connectUISettings"]["showWatermark"] = wanted
+    link(page, stub)
+    expect(heading(page)).to_have_text("Connect GitHub")
+    expect(page.get_by_text("Secured by Keystow")).to_be_visible(visible=wanted)
+    card = page.locator("#card").bounding_box()
+    height = page.evaluate("document.documentElement.clientHeight")
+    below = height - card["y"] - card["height"]
+    assert (below - card["y"] > 10) is wanted  # without it the card is in the middle
+
+
 def test_on_a_phone_nothing_is_cut_off(page, stub):
     stub.offered = ["zendesk"]
     page.set_viewport_size({"width": 320, "height": 640})

@@ -63,7 +63,13 @@ class Scenario:
         for path in ("/health", "/ready"):
             self.ok("GET", path)
         self.refused("GET", "/nowhere")
+        kept = {"variables": [{"name": "A", "value": "b"}]}
+        for _under_a_new_data_key_and_under_one_that_is_there in range(2):
+            assert self.app.put("/environment-variables", kept).status == 200
         self.ok("GET", "/environment-variables")
+        looks = "/environment/connect-ui-settings"
+        assert self.app.put(looks, {"defaultTheme": "dark"}).status == 200
+        assert self.app.get(looks).status == 200
         self.ok("GET", "/environment/webhook-settings")
         self.ok("PUT", "/environment/webhook-settings", {"primary_url": LOGIN})
         assert (

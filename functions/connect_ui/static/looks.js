@@ -15,6 +15,7 @@ export function paint(given = settings) {
   root.dataset.theme = dark ? 'dark' : 'light';
   root.dataset.embedded = String(embedded || query.get('embedded') === 'true');
   root.style.colorScheme = embedded ? schemeAround() : root.dataset.theme;
+  document.getElementById('mark').hidden = !settings.showWatermark;
   const primary = settings.theme?.[dark ? 'dark' : 'light']?.primary;
   if (primary && CSS.supports('color', primary)) {
     root.style.setProperty('--primary', primary);

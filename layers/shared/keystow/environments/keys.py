@@ -65,10 +65,13 @@ SCOPES: Final = frozenset(
             )
         ),
         "environment:activity:read",
+        "environment:connect_ui_settings:read",
+        "environment:connect_ui_settings:update",
         "environment:functions:invocations",
         "environment:providers:write",
         "environment:proxy",
         "environment:variables:read",
+        "environment:variables:update",
         "environment:webhook_deliveries:read",
         "environment:webhook_deliveries:replay",
         "environment:webhook_settings:read",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -15,9 +15,11 @@ from pydantic import (
 from keystow import clock
 from keystow.egress.errors import EgressRefused
 from keystow.egress.guard import check_destination
+from keystow.environments import variables
 from keystow.environments.keys import is_scope
 from keystow.errors import ApiError, Issue
 from keystow.events import destinations
+from keystow.records.environment import ConnectUiSettings
 from keystow.validation import Body, issue_error
 
 if TYPE_CHECKING:
@@ -102,6 +104,21 @@ Url = Annotated[str, StringConstraints(max_length=2048)]
 Scope = Annotated[str, StringConstraints(max_length=255), AfterValidator(_scope)]
 Number = Annotated[int, Field(ge=0, le=_LARGEST)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+VariableName = Annotated[
+    str,
+    StringConstraints(max_length=variables.LONGEST_NAME, pattern=r"^[a-zA-Z_][a-zA-Z0-9_.-]*$"),
+]
+VariableValue = Annotated[str, StringConstraints(max_length=variables.LONGEST_VALUE)]
+# A colour of CSS, and nothing that could end a declaration: a page may put it into a style sheet.
+Colour = Annotated[
+    str,
+    StringConstraints(
+        max_length=64,
+        pattern=r"^(#[0-9a-fA-F]{3,8}|[a-zA-Z]{3,32}|"
+        r"(rgba?|hsla?|hwb|(ok)?lab|(ok)?lch)\([0-9a-z.%,/ +-]{1,50}\))$",
+    ),
+]
+_LOOKS = ConnectUiSettings()
 
 
 class WebhookSettingsBody(Body):
@@ -116,6 +133,57 @@ class WebhookSettingsBody(Body):
     on_auth_creation: bool = True
     on_auth_refresh_error: bool = True
     on_connection_deletion: bool = False
+
+
+class Primary(Body):
+    """The main colour of a theme."""
+
+    primary: Colour
+
+
+class Themes(Body):
+    """The main colours of the Connect UI; what is left out is the default."""
+
+    light: Primary = Primary(primary=_LOOKS.light_primary)
+    dark: Primary = Primary(primary=_LOOKS.dark_primary)
+
+
+class ConnectUiBody(Body):
+    """``PUT /environment/connect-ui-settings``; what is left out is the default."""
+
+    showWatermark: bool = _LOOKS.show_watermark  # noqa: N815 - the contract's name
+    defaultTheme: Literal["light", "dark", "system"] = "system"  # noqa: N815 - likewise
+    theme: Themes = Themes()
+
+    def settings(self) -> ConnectUiSettings:
+        """Return what is stored."""
+        return ConnectUiSettings(
+            show_watermark=self.showWatermark,
+            default_theme=self.defaultTheme,
+            light_primary=self.theme.light.primary,
+            dark_primary=self.theme.dark.primary,
+        )
+
+
+class Variable(Body):
+    """A variable of an environment."""
+
+    name: VariableName
+    value: VariableValue
+
+
+class VariablesBody(Body):
+    """``PUT /environment-variables``: all of them."""
+
+    variables: Annotated[list[Variable], Field(max_length=variables.MOST)]
+
+    @field_validator("variables")
+    @classmethod
+    def _once(cls, value: list[Variable]) -> list[Variable]:
+        names = [each.name for each in value]
+        if len(set(names)) < len(names):
+            raise issue_error("custom", "a name stands twice")
+        return value
 
 
 class _Features(Body):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from keystow.context import Context
-    from keystow.records.environment import ApiKey
+    from keystow.records.environment import ApiKey, ConnectUiSettings
     from keystow.store import Item, Operation
 
 MAX_ENVIRONMENTS: Final = 100
@@ -199,10 +199,17 @@ def write_webhooks(ctx: Context, environment: str, given: Mapping[str, Any]) -> 
     return webhooks
 
 
-def variables(ctx: Context, environment: str) -> list[dict[str, str]]:
-    """Return the environment's variables, ``{name, value}``; none unless some were set."""
-    item = ctx.store.get(tables.environment_settings(environment)) or {}
-    return list(item.get("variables") or [])
+def write_connect_ui(ctx: Context, environment: str, wish: ConnectUiSettings) -> None:
+    """Replace how the Connect UI looks. Raises 404."""
+    change = Update(
+        tables.environment_settings(environment),
+        set={"connect_ui": wish.as_item()},
+        condition=All((THERE, Missing("deleting"))),
+    )
+    try:
+        ctx.store.update(change)
+    except ConditionFailed:
+        raise ApiError("not_found", "There is no such environment") from None
 
 
 class Change(Value):

@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from keystow.store import Item, Key
     from keystow.vault import Vault
 
-DEFAULT_CONNECT_UI: dict[str, Any] = {
-    "showWatermark": False,
-    "defaultTheme": "system",
-    "theme": {"light": {"primary": "#1f5fbf"}, "dark": {"primary": "#8ab4f8"}},
-}
-
 # A rotation moves the envelope from one attribute to another without opening it.
 SIGNING_KEY_BINDING = ("webhook-signing-key",)
 
@@ -48,6 +42,30 @@ class WebhookSettings(Value):
         return found
 
 
+class ConnectUiSettings(Value):
+    """How the Connect UI looks (contract 3.6). Colours are those of the main button and links."""
+
+    show_watermark: bool = False
+    default_theme: str = "system"
+    light_primary: str = "#1f5fbf"
+    dark_primary: str = "#8ab4f8"
+
+    def as_item(self) -> dict[str, Any]:
+        """Return the settings as an attribute."""
+        return dict(vars(self))
+
+    def public(self) -> dict[str, Any]:
+        """Return the public shape."""
+        return {
+            "showWatermark": self.show_watermark,
+            "defaultTheme": self.default_theme,
+            "theme": {
+                "light": {"primary": self.light_primary},
+                "dark": {"primary": self.dark_primary},
+            },
+        }
+
+
 class Environment(Value):
     """An environment. ``id`` is immutable; ``number`` is the id that the API shows."""
 
@@ -61,6 +79,7 @@ class Environment(Value):
     is_production: bool = False
     callback_url: str | None = None
     webhooks: WebhookSettings = WebhookSettings()
+    connect_ui: ConnectUiSettings = ConnectUiSettings()
     previous_signing_key: Envelope | None = None
     previous_signing_key_until: int = 0
     deleting: bool = False
@@ -81,6 +100,7 @@ class Environment(Value):
             "created_at": self.created_at,
             "is_production": self.is_production,
             "webhooks": self.webhooks.as_json(),
+            "connect_ui": self.connect_ui.as_item(),
         }
         if self.callback_url:
             item["callback_url"] = self.callback_url
@@ -106,6 +126,7 @@ class Environment(Value):
             is_production=item["is_production"],
             callback_url=item.get("callback_url"),
             webhooks=WebhookSettings(**item.get("webhooks", {})),
+            connect_ui=ConnectUiSettings(**item.get("connect_ui", {})),
             previous_signing_key=Envelope.from_item(previous) if previous else None,
             previous_signing_key_until=item.get("previous_signing_key_until", 0),
             deleting=item.get("deleting", False),

@@ -14,7 +14,7 @@ from keystow.errors import ApiError, Issue
 from keystow.events import destinations
 from keystow.oauth.redaction import plain
 from keystow.records.connection import Connection
-from keystow.records.environment import DEFAULT_CONNECT_UI
+from keystow.records.environment import ConnectUiSettings, Environment
 from keystow.records.session import ConnectSession
 from keystow.registry import integrations, providers
 from keystow.sessions import quotas
@@ -253,7 +253,7 @@ def describe(ctx: Context, session: ConnectSession) -> dict[str, Any]:
     """Return a session as its own token may see it (contract 3.3)."""
     data: dict[str, Any] = {
         "endUser": session.end_user.as_json() if session.end_user else None,
-        "connectUISettings": DEFAULT_CONNECT_UI,
+        "connectUISettings": _looks(ctx, session.environment).public(),
     }
     if session.allowed_integrations is not None:
         data["allowed_integrations"] = list(session.allowed_integrations)
@@ -267,6 +267,11 @@ def describe(ctx: Context, session: ConnectSession) -> dict[str, Any]:
         data["overrides"] = session.overrides
     data["websocketsPath"] = websockets_path(ctx.settings.websocket_url, ctx.settings.public_url)
     return {"data": data}
+
+
+def _looks(ctx: Context, environment: str) -> ConnectUiSettings:
+    item = ctx.store.get(tables.environment_settings(environment))
+    return ConnectUiSettings() if item is None else Environment.from_item(item).connect_ui
 
 
 def _shown_defaults(fixed: dict[str, Any]) -> dict[str, Any]:

@@ -147,6 +147,11 @@ def environment_settings(environment: str) -> Key:
     return Key(REGISTRY, environment, SETTINGS)
 
 
+def environment_variables(environment: str) -> Key:
+    """Return the key of an environment's variables."""
+    return Key(REGISTRY, environment, "variables")
+
+
 def integration(environment: str, integration_id: str) -> Key:
     """Return the key of an integration."""
     return Key(REGISTRY, environment, f"integration#{integration_id}")

@@ -55,6 +55,7 @@ class Purpose(StrEnum):
     SIGNING = "signing"
     WEBHOOK = "webhook"
     INPUT = "input"
+    VARIABLE = "variable"
 
 
 class VaultError(Exception):
