@@ -19,11 +19,11 @@ from urllib.parse import parse_qs
 from keystow import ids
 from keystow.context import Context
 from keystow.egress.client import Answer
-from keystow.environments import keys
+from keystow.environments import keys, service
 from keystow.queues import QueueUnavailable
 from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
 from keystow.settings import Settings
-from keystow.store import Put
+from keystow.store import Put, tables
 from keystow.store.dynamodb import DynamoStore
 from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW
@@ -396,6 +396,20 @@ def seed_environment(
     key, text, writes = keys.new_key(ctx, id, "test", every if scopes is None else scopes)
     ctx.store.transact([Put(environment.key, environment.as_item(), NEW), *writes])
     return Seeded(environment, key, text.reveal(), signing_key)
+
+
+def claim_names(ctx: Context, environment: Environment) -> None:
+    """Let an environment be found by its UUID, number and name too, as one that was created is."""
+    claim = {
+        "environment": environment.id,
+        "number": environment.number,
+        "uuid": environment.uuid,
+    }
+    for place in (
+        tables.environment_name(environment.name),
+        service.number_claim(environment.number),
+    ):
+        ctx.store.put(Put(place, claim))
 
 
 def store_key_of_old(

@@ -7,6 +7,7 @@ Gateway, SQS and EventBridge would send them.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from benchmarks import ROOT
 from benchmarks.world import World, make_world
+from keystow.records.environment import Environment
 from keystow.refresh import sweep
+from keystow.store import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +137,18 @@ class _Maker:
             **backend(200, "GET", "/environment/webhook-settings"),
             **backend(200, "GET", "/webhook-deliveries"),
             **backend(200, "GET", "/activity"),
+            **nobody(204, "POST", f"/webhook/{self._uuid()}/bench", {"event": "installed"}),
         }
+
+    def _uuid(self) -> str:
+        """Return the environment's UUID, by which it can be found from now on."""
+        support = importlib.import_module("tests.support")
+        store = self._world.ctx.store
+        hashed = hashlib.sha256(str(self._app.key).encode()).hexdigest()
+        owner = store.get(tables.api_key_lookup(hashed))["owner"]
+        environment = Environment.from_item(store.get(tables.environment_settings(owner)))
+        support.claim_names(self._world.ctx, environment)
+        return environment.uuid
 
     def _asked(self, key: str | None) -> Callable[..., dict[str, First]]:
         def asked(

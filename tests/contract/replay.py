@@ -12,7 +12,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from keystow.egress.client import Answer
 from keystow.egress.errors import EgressFailed
 from tests.app import App
-from tests.support import Outside, Sent, StoppedClock, make_context, seed_environment
+from tests.support import (
+    Outside,
+    Sent,
+    StoppedClock,
+    claim_names,
+    make_context,
+    seed_environment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 
 RECORDINGS = Path(__file__).parent / "recordings.jsonl"
 FULL_KEY = "6e0fbb7d-4675-40af-ac78-323ebe7dd7a3"
+ENVIRONMENT_UUID = "e3de2108-c5f5-43dc-bf08-7cc25e208f05"
 SCOPED_KEY = "0edbbb0f-f9a1-4d0d-8ecf-e08177928ae3"
 TOKEN = re.compile(r"nango_connect_session_[a-f0-9]{64}")
 NO_TOKEN = "nango_connect_session_" + 64 * "0"
@@ -152,7 +160,12 @@ class Replay:
         seeded = seed_environment(ctx)
         scoped = seed_key(ctx, SCOPED)
         self.app = App(ctx, seeded.secret_key)
-        self.known = {FULL_KEY: seeded.secret_key, SCOPED_KEY: scoped}
+        claim_names(ctx, seeded.environment)
+        self.known = {
+            FULL_KEY: seeded.secret_key,
+            SCOPED_KEY: scoped,
+            ENVIRONMENT_UUID: seeded.environment.uuid,
+        }
         self.cookies: dict[str, str] = {}
         for name, definition in CUSTOM.items():
             made = self.app.put(f"/providers/{name}", definition)
@@ -289,16 +302,17 @@ def _another_attempt(replay: Replay) -> None:
 
 
 # What the recorded server was asked in between without it being in the recording.
-BEFORE: dict[str, Callable[[Replay], None]] = {
+BEFORE: dict[str, Callable[[Replay], object]] = {
     "meta_after_patch": _metadata_of_old,
     "conn_patch_get": _legacy_patch,
     "L_get_expired_refreshes": lambda run: run.import_oauth2("L-exp", "local-oauth2", -60, "rt_L"),
     "L_get_norotate_refreshes": lambda run: run.import_oauth2(
         "L-nr", "local-norotate", -60, "rt_nr"
     ),
-    "L_get_expiring_in_16min": lambda run: run.import_oauth2(
-        "L-16", "local-oauth2", 16 * 60, "rt_16"
-    ),
+    "L_get_expiring_in_16min": lambda run: [
+        run.import_oauth2(f"L-{minutes}", "local-oauth2", minutes * 60, f"rt_{minutes}")
+        for minutes in (14, 16)
+    ],
     "L_get_revoked_1": lambda run: run.import_oauth2("L-rev", "local-oauth2", -60, "rt_revoked"),
     "oauth_connect_with_defaults": _with_defaults,
     "oauth_callback_replay": _used_up,

@@ -155,6 +155,8 @@ class Scenario:
         self.ok("GET", "/integrations")
         self.ok("GET", f"/integrations/{ROT}?include=credentials")
         self.ok("GET", f"/config/{ROT}?include_creds=true")
+        (dev,) = self.ok("GET", "/environments?name=dev", key=self.account)["data"]
+        assert self.app.post(f"/webhook/{dev['uuid']}/{ROT}", {"a": 1}, key=None).status == 204
         self.ok("PATCH", f"/integrations/{ROT}", {"credentials": secret, "display_name": "R"})
         again = self.app.patch(f"/integrations/{ROT}", {"credentials": secret})
         assert again.status == 200, again.body

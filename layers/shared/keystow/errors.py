@@ -20,7 +20,7 @@ and a test fails when one is missing there.
      missing_account_id · unsupported_auth_mode · resource_capped · cannot_delete_prod_environment
      invalid_is_prod_flag
 404  what does not exist
-     not_found · unknown_provider_template
+     not_found · unknown_provider_template · unknown_environment
 405  method_not_allowed is not used: an unknown method of a known path is ``not_found``
 409  what collides
      conflict · provider_in_use · multiple_webhook_signing_keys · webhook_endpoint_off
@@ -86,6 +86,7 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     # what does not exist
     "not_found": (404,),
     "unknown_provider_template": (404,),
+    "unknown_environment": (404,),
     # what collides
     "conflict": (409,),
     "provider_in_use": (409,),

@@ -8,12 +8,12 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from keystow.environments import keys, service
+from keystow.environments import keys
 from keystow.modes import ROOMS
 from keystow.store import Put, tables
 from local.template import DEFAULT_ROUTE, load, routes
 from tests.app import ROOT, App, Result
-from tests.support import FakeEgress, make_context, seed_environment
+from tests.support import FakeEgress, claim_names, make_context, seed_environment
 
 # A data class looks its module up by name, and tests.app does not enter modules there.
 sys.modules.setdefault("functions_connect_ui_app", ModuleType("functions_connect_ui_app"))
@@ -22,6 +22,7 @@ IGNORED = {"last_used", "last_used_at", "last_fetched_at", "ttl"}
 # Opened by a browser that follows a link: their errors are pages.
 FORM = "POST /oauth/callback"
 OWN_FORM = "POST /oauth/callback/{integration}"
+WEBHOOK = "POST /webhook/{environmentUuid}/{providerConfigKey}"
 PAGES = {
     "GET /oauth/callback",
     "GET /oauth/callback/{integration}",
@@ -47,11 +48,13 @@ OPEN = {
     FORM,
     OWN_FORM,
     "POST /connect/telemetry",
+    WEBHOOK,
 }
 # Take no body, or look at none.
 BODYLESS = {
     "POST /environment/webhook-signing-key/rotate",
     "POST /webhook-deliveries/{deliveryId}/replay",
+    WEBHOOK,
     FORM,
     OWN_FORM,
 }
@@ -127,10 +130,7 @@ class World:
         _key, text, writes = keys.new_key(self.ctx, keys.ACCOUNT, "account", keys.ACCOUNT_SCOPES)
         # What the account's routes work on, so that this environment outlives a deletion.
         other = seed_environment(self.ctx, id="env2", name="other")
-        number = other.environment.number
-        claim = {"environment": "env2", "number": number, "uuid": other.environment.uuid}
-        for place in (tables.environment_name("other"), service.number_claim(number)):
-            self.ctx.store.put(Put(place, claim))
+        claim_names(self.ctx, other.environment)
         account = tables.environment_settings(keys.ACCOUNT)
         self.ctx.store.transact([Put(account, {"created_at": 1}), *writes])
         self.account_key = str(text.reveal())

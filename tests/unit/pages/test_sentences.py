@@ -12,14 +12,14 @@ from keystow.pages.sentences import SENTENCES, UNKNOWN, is_declined, sentence_of
 
 ROOT = Path(__file__).parents[3]
 LAYER = ROOT / "layers/shared/keystow"
-# Only backends with an API key meet these.
+# Only backends with an API key, and providers, meet these.
 OF_BACKENDS = {
     *("invalid_secret_key_format", "unknown_account", "unknown_connection"),
     *("missing_provider_config", "missing_access_token", "missing_expires_at"),
     *("invalid_expires_at", "missing_basic_username", "missing_api_key", "missing_oauth_token"),
     *("missing_oauth_token_secret", "missing_account_id", "cannot_delete_prod_environment"),
     *("invalid_is_prod_flag", "provider_in_use", "multiple_webhook_signing_keys"),
-    *("webhook_endpoint_off", "rotation_failed"),
+    *("webhook_endpoint_off", "rotation_failed", "unknown_environment"),
 }
 
 

@@ -21,6 +21,7 @@ class Room(Value):
         path: where a browser posts what was typed in, followed by the integration's key.
         asks: whether anything is typed in; False: the post has no body.
         stored: type of the stored credential, where that is not the mode's own name.
+        hears: whether webhooks of the provider mean anything to it.
     """
 
     module: str
@@ -28,6 +29,7 @@ class Room(Value):
     path: str = ""
     asks: bool = True
     stored: str = ""
+    hears: bool = False
 
 
 # Modules are loaded when needed: a read of an API key pays for no OAuth client.
@@ -52,6 +54,12 @@ def mode_of(auth_mode: str) -> Mode | None:
         return None
     mode: Mode = import_module(f"keystow.modes.{room.module}").MODE
     return mode
+
+
+def listening(auth_mode: str) -> Mode | None:
+    """Return the mode of this name if webhooks of the provider mean anything to it, else None."""
+    room = ROOMS.get(auth_mode)
+    return mode_of(auth_mode) if room is not None and room.hears else None
 
 
 def mode_for(provider: Provider | None, credential_type: str) -> Mode | None:

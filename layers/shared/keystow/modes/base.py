@@ -144,6 +144,23 @@ class Granted(Handed):
     details: dict[str, Any] = field(default_factory=dict)
 
 
+class Heard(Handed):
+    """A webhook that came to an integration's address: a stranger's, until a signature is checked.
+
+    Attributes:
+        headers: names in lower case.
+        query: parsed.
+        body: as it came.
+    """
+
+    environment: Environment
+    integration: Integration
+    provider: Provider
+    headers: Mapping[str, str]
+    query: Mapping[str, Any]
+    body: bytes
+
+
 class Mode:
     """One way of authorizing. What is special about it stands in its subclass, and nowhere else.
 
@@ -240,6 +257,16 @@ class Mode:
         """
         del flat, now
         raise ApiError("unsupported_auth_mode", f"{self.credential_type} cannot be imported so")
+
+    # Told by the provider
+
+    def hear(self, ctx: Context, heard: Heard) -> None:
+        """Take a webhook of the provider, if the room of the mode ``hears`` (contract 4.16).
+
+        Raises:
+            ApiError: what the provider is answered instead of 204.
+        """
+        del ctx, heard
 
     # Stored
 
