@@ -23,6 +23,8 @@ CLIENTS = Path(__file__).resolve().parents[1] / "clients"
 NODE = Path(sys.executable).parent / "node"
 KEY = "demo-api-key"
 OAUTH1 = "node-oauth1"
+BASIC = "node-basic"
+MACHINE = "node-machine"
 # What a connection's id may hold; '?', '#' and '%' are not among it.
 ODD_ID = "node/ a:b@c+d,e;f=g~h|i$j"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}\+00:00"
@@ -94,6 +96,9 @@ def ran(
     body = {"provider_config_key": OAUTH1, "connection_id": ids["oauth1"]}
     driving.done(api.post("/connections", json={**body, "credentials": credentials}))
     delivery = receiver.wait(ids["key"])
+    more_connections(api, provider, ids)
+    variables = {"variables": [{"name": "REGION", "value": "eu"}]}
+    driving.done(api.put("/environment-variables", json=variables))
 
     given = {
         "host": stack.api_url,
@@ -103,6 +108,9 @@ def ran(
         "oauth": provider.integration,
         "key": KEY,
         "oauth1": OAUTH1,
+        "basic": BASIC,
+        "machine": MACHINE,
+        "reader": reading_key(stack),
         "ids": ids,
         "delivery": {"headers": delivery.headers, "raw": delivery.raw.decode()},
     }
@@ -119,6 +127,37 @@ def ran(
     return Ran(json.loads(ended.stdout), tokens, ids, provider.integration)
 
 
+def more_connections(api: httpx.Client, provider: driving.Provider, ids: dict[str, str]) -> None:
+    """Import a password, a client of an account's own, and a token whose refresh is refused."""
+    plain = {"display_name": "Plain", "proxy": {"base_url": provider.url}}
+    flow = {"token_url": f"{provider.url}/token"}
+    for name, definition in (
+        (BASIC, {**plain, "auth_mode": "BASIC"}),
+        (MACHINE, {**plain, **flow, "auth_mode": "OAUTH2_CC"}),
+    ):
+        driving.done(api.put(f"/providers/{name}", json=definition))
+        driving.done(api.post("/integrations", json={"provider": name, "unique_key": name}))
+    client = {"client_id": "i", "client_secret": "s", "expires_at": driving.moment(7200)}
+    dead = {"access_token": "a", "refresh_token": "r", "expires_at": driving.moment(-60)}
+    for name, key, credentials in (
+        ("basic", BASIC, {"type": "BASIC", "username": "ada", "password": "pw"}),
+        ("machine", MACHINE, {"type": "OAUTH2_CC", "token": "t", **client}),
+        ("broken", provider.integration, {"type": "OAUTH2", **dead}),
+    ):
+        ids[name] = f"node-{name}"
+        body = {"provider_config_key": key, "connection_id": ids[name]}
+        driving.done(api.post("/connections", json={**body, "credentials": credentials}))
+
+
+def reading_key(stack: RunningStack) -> str:
+    """Return a key that may read connections, and no credential."""
+    with driving.client(stack, stack.keys["account_key"]) as account:
+        (dev,) = driving.done(account.get("/environments?name=dev"))["data"]
+        body = {"display_name": "node-reader", "scopes": ["environment:connections:read"]}
+        made = driving.done(account.post(f"/environments/{dev['uuid']}/api-keys", json=body))
+    return str(made["data"]["secret"])
+
+
 def matches(pattern: str, text: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
@@ -128,6 +167,9 @@ def test_providers_are_listed_and_searched(ran: Ran) -> None:
     found = {each["name"] for each in ran["listProviders search"]["data"]}
     assert {"github", "slack", "demo"} <= everything
     assert found == {"airtable", "airtable-pat"}
+    by_name = {each["name"] for each in ran["listProviders by name"]["data"]}
+    assert "airtable-pat" in by_name
+    assert "github" not in by_name
 
 
 def test_a_provider_is_its_definition_with_name_and_logo(ran: Ran) -> None:
@@ -150,6 +192,7 @@ def test_integrations_are_made_read_changed_and_removed(ran: Ran) -> None:
     assert made["unique_key"] == "node gh:1@x"
     assert matches(TIME_Z, made["created_at"])
     assert ran.error("createIntegration again") == (400, "invalid_body")
+    assert ran.error("createIntegration of no provider") == (400, "invalid_body")
     assert ran.error("createQuickstartIntegration") == (400, "invalid_body")
     assert made in ran["listIntegrations"]["configs"]
     assert ran["getIntegration"]["data"] == made
@@ -164,6 +207,8 @@ def test_integrations_are_made_read_changed_and_removed(ran: Ran) -> None:
     }
     assert ran.error("getIntegration unknown") == (404, "not_found")
     assert ran["updateIntegration"]["data"]["display_name"] == "SDK"
+    assert ran.error("updateIntegration wrong") == (400, "invalid_body")
+    assert ran.error("updateIntegration unknown") == (404, "not_found")
     assert ran["deleteIntegration"] == {"success": True}
     assert ran.error("deleteIntegration again") == (404, "not_found")
 
@@ -183,6 +228,7 @@ def test_connections_are_listed_in_every_form(ran: Ran) -> None:
     assert set(listed(ran, "listConnections([])")) >= {key, ONE_MORE, ran.ids["oauth1"]}
     assert listed(ran, "listConnections({userId})") == [ONE_MORE, key]
     assert len(listed(ran, "listConnections(page)")) == 1
+    assert ran.error("listConnections(wrong)") == (400, "invalid_query_params")
 
 
 def test_a_listed_connection_has_the_contracts_shape(ran: Ran) -> None:
@@ -245,7 +291,28 @@ def test_a_forced_refresh_brings_a_new_token(ran: Ran, provider: driving.Provide
     assert provider.works(forced["access_token"])
 
 
+def test_a_connection_whose_refresh_is_refused_says_so_with_what_it_is(ran: Ran) -> None:
+    assert ran.error("getConnection broken") == (400, "invalid_credentials")
+    told = ran.results["getConnection broken"]["error"]["payload"]["connection"]
+    assert (told["connection_id"], told["credentials"]) == (ran.ids["broken"], {})
+    assert told["errors"][0]["type"] == "auth"
+    assert ran.error("getConnection broken again") == (424, "invalid_credentials")
+    assert ran.error("getToken broken") == (424, "invalid_credentials")
+
+
+def test_a_key_that_may_not_read_credentials_gets_none(ran: Ran) -> None:
+    assert ran["getConnection of a reader"]["credentials"] == {}
+    assert ran.error("getConnection force of a reader") == (403, "forbidden")
+    assert ran.error("getEnvironmentVariables of a reader") == (403, "forbidden")
+
+
 def test_tokens_come_as_their_kind_has_them(ran: Ran) -> None:
+    basic = {"type": "BASIC", "username": "ada", "password": "pw"}
+    assert ran["getToken basic"] == basic
+    machine = ran["getToken client credentials"]
+    assert (machine["type"], machine["token"], machine["client_id"]) == ("OAUTH2_CC", "t", "i")
+    assert ran.error("getToken unknown") == (404, "not_found")
+    assert ran.error("getRawTokenResponse unknown") == (404, "not_found")
     assert ran["getToken apikey"] == {"type": "API_KEY", "apiKey": "demo-key-ada-0001"}
     assert ran["getToken oauth1"] == {"oAuthToken": "one", "oAuthTokenSecret": "two"}
 
@@ -256,7 +323,9 @@ def test_metadata_is_replaced_and_merged(ran: Ran) -> None:
     assert ran["setMetadata"] == {**echo, "metadata": {"a": 1, "b": 1}}
     several = {**echo, "connection_id": [ran.ids["key"]]}
     assert ran["updateMetadata"] == {**several, "metadata": {"b": 2}}
+    assert ran.error("setMetadata unknown") == (404, "unknown_connection")
     assert ran.error("updateMetadata unknown") == (404, "unknown_connection")
+    assert ran.error("getMetadata unknown") == (404, "not_found")
     assert ran["getMetadata"] == {"a": 1, "b": 2}
 
 
@@ -264,10 +333,18 @@ def test_tags_are_replaced_by_patch_connection(ran: Ran) -> None:
     assert ran["patchConnection"] == {"success": True}
     assert ran["getConnection patched"]["tags"]["x"] == "y"
     assert "team" not in ran["getConnection patched"]["tags"]
+    assert ran.error("patchConnection unknown") == (404, "not_found")
+    unknown = ran.error("patchConnection unknown integration")
+    assert unknown == (400, "unknown_provider_config")
+    assert ran.error("patchConnection wrong") == (400, "invalid_body")
 
 
 def test_sessions_are_made(ran: Ran, stack: RunningStack) -> None:
-    for step in ("createConnectSession", "createReconnectSession"):
+    for step in (
+        "createConnectSession",
+        "createConnectSession with all",
+        "createReconnectSession",
+    ):
         made = ran[step]["data"]
         assert set(made) == {"token", "connect_link", "expires_at"}
         assert matches("nango_connect_session_[0-9a-f]{64}", made["token"])
@@ -276,24 +353,29 @@ def test_sessions_are_made(ran: Ran, stack: RunningStack) -> None:
     assert ran.error("createConnectSession error") == (400, "invalid_body")
     issue = ran.results["createConnectSession error"]["error"]["errors"][0]
     assert (issue["code"], issue["path"]) == ("invalid_type", ["end_user"])
+    assert ran.error("createConnectSession unknown") == (400, "invalid_body")
     assert ran.error("createReconnectSession unknown") == (400, "invalid_body")
 
 
 def test_a_connection_that_is_there_is_found_by_its_user(ran: Ran) -> None:
     assert ran["waitForConnection"]["connection_id"] == ONE_MORE
+    assert "aborted" in ran.results["waitForConnection in vain"]["text"]
 
 
 def test_environment_variables_are_a_bare_list(ran: Ran) -> None:
-    assert ran["getEnvironmentVariables"] == []
+    assert ran["getEnvironmentVariables"] == [{"name": "REGION", "value": "eu"}]
 
 
-def test_what_is_not_offered_answers_in_the_error_envelope(ran: Ran) -> None:
-    status, code = ran.error("getScriptsConfig")
-    assert (status, bool(code)) == (404, True)
+@pytest.mark.parametrize(
+    "step", ["getScriptsConfig", "listFunctions", "listRecords", "triggerAction", "syncStatus"]
+)
+def test_what_is_not_offered_answers_in_the_error_envelope(ran: Ran, step: str) -> None:
+    assert ran.error(step) == (404, "not_found")
 
 
 def test_signatures_of_a_real_delivery_are_verified(ran: Ran) -> None:
     assert ran["verifyWebhookSignature"] is True
+    assert ran["verifyWebhookSignature changed"] is False
     assert ran["verifyIncomingWebhookRequest"] is True
     assert ran["verifyIncomingWebhookRequest changed"] is False
 
@@ -304,5 +386,7 @@ def test_a_deleted_connection_is_gone(ran: Ran) -> None:
     assert ran.error("deleteConnection again") == (400, "unknown_connection")
 
 
-def test_a_wrong_key_is_refused(ran: Ran) -> None:
-    assert ran.error("wrong key") == (401, "unknown_account")
+def test_a_wrong_key_is_refused_by_every_method(ran: Ran) -> None:
+    steps = [step for step in ran.results if step.startswith("wrong key: ")]
+    assert len(steps) == 22
+    assert {ran.error(step) for step in steps} == {(401, "unknown_account")}
