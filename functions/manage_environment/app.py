@@ -126,6 +126,7 @@ def create_environment(ctx: Context, request: Request) -> Response:
         is_production=body.is_production or named_production,
         callback_url=body.callback_url,
         signing_key=body.webhook_signing_key,
+        public_keys=_public_keys(body),
     )
     return Response(body={"data": {"id": made.number, "uuid": made.uuid, "name": made.name}})
 
@@ -149,7 +150,8 @@ def change_environment(ctx: Context, request: Request) -> Response:
         principal.require("account:environments:set_production")
     removed = "callback_url" in body.model_fields_set and not body.callback_url
     callback_url = "" if removed else body.callback_url
-    service.change(ctx, environment, service.Change(body.name, is_production, callback_url))
+    wish = service.Change(body.name, is_production, callback_url, _public_keys(body))
+    service.change(ctx, environment, wish)
     if body.webhook_signing_key is not None:
         signing_key = Secret(body.webhook_signing_key)
         service.rotate_signing_key(ctx, environment.id, maker, signing_key)
@@ -335,7 +337,15 @@ def _environment(environment: Environment) -> dict[str, Any]:
         "uuid": environment.uuid,
         "name": environment.name,
         "is_production": environment.is_production,
+        "public_key": environment.public_key,
+        "hmac_enabled": environment.hmac_enabled,
     }
+
+
+def _public_keys(body: CreateEnvironment | ChangeEnvironment) -> service.PublicKeys:
+    """Return what a body says of public keys; a key of null removes it."""
+    named = "hmac_key" in body.model_fields_set
+    return service.PublicKeys(body.hmac_enabled, Secret(body.hmac_key or "") if named else None)
 
 
 def _must_be_production() -> ApiError:

@@ -38,7 +38,7 @@ def connect(ctx: Context, request: Request) -> Response:
     unique_key = request.path_params.get("providerConfigKey", "")
     session = None
     try:
-        session = auth.session_in_query(ctx, request)
+        session = auth.session_in_query(ctx, request, unique_key)
         unique_key = parameters.unique_key(request, "providerConfigKey")
         query = {name: value for name, value in request.query.items() if name != MOVED}
         started = start(ctx, session, unique_key, query, request.base_url)

@@ -31,7 +31,8 @@ def connect(folder: str, ctx: Context, request: Request) -> Response:
     auth_mode = MODES.get("/".join(filter(None, (folder, request.path_params.get("mode")))))
     if auth_mode is None:
         raise ApiError("not_found", "There is no such route")
-    session = auth.session_in_query(ctx, request)
+    named = request.path_params.get("providerConfigKey", "")
+    session = auth.session_in_query(ctx, request, named)
     body = {}
     if ROOMS[auth_mode].asks:
         body = request.json_object()

@@ -20,6 +20,7 @@ ENVIRONMENT: Final = "kms:EncryptionContext:keystow:environment"
 ROWS: Final = "dynamodb:LeadingKeys"
 PURPOSES: Final = (
     "credential",
+    "hmac",
     "input",
     "integration",
     "session",
@@ -37,13 +38,13 @@ OPENS: Final[Mapping[str, frozenset[str]]] = {
         "DeleteConnectionFunction": "credential integration",
         "GetConnectionFunction": "credential integration",
         "ImportConnectionFunction": "credential input webhook",
-        "ManageEnvironmentFunction": "signing variable webhook",
+        "ManageEnvironmentFunction": "hmac signing variable webhook",
         "ManageIntegrationsFunction": "input integration",
         "OauthCallbackFunction": "credential integration session",
         "RefreshTokensFunction": "credential integration",
         "SendWebhookFunction": "signing webhook",
-        "StartOauthFunction": "input session",
-        "SubmitCredentialsFunction": "credential input",
+        "StartOauthFunction": "hmac input session",
+        "SubmitCredentialsFunction": "credential hmac input",
         "UpdateConnectionFunction": "webhook",
     }.items()
 }

@@ -7,6 +7,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from keystow.clock import iso
 from keystow.egress.client import Answer
+from keystow.secret import Secret
+from keystow.sessions import public_keys
 from tests.app import App
 from tests.authorization_server import DEFINITION, AuthorizationServer, answer
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from tests.infrastructure.recording import Deployed
 
 ROT, KEY, CC, BASIC, OPEN, TRIED = "rot", "key", "cc", "basic", "open", "tried"
+HMAC_KEY = "key-of-hmacs"
 HOOK = "https://hooks.example.com/keystow"
 LOGIN = "https://user:password@hooks.example.com/keystow"
 
@@ -37,6 +40,7 @@ class Scenario:
             self.webhooks,
             self.sessions,
             self.typed,
+            self.public_keys,
             self.popup,
             self.connections,
             self.confirmations,
@@ -191,6 +195,23 @@ class Scenario:
         told = {"token": token, "event": "open", "timestamp": iso(self.running.clock.now())}
         assert self.app.post("/connect/telemetry", told, key=None).status == 204
         assert self.app.delete("/connect/session", key=token).status == 204
+
+    def public_key(self, key: str) -> str:
+        """The query of a browser that comes with a public key."""
+        (dev,) = self.app.get("/environments?name=dev", key=self.account).json()["data"]
+        signed = public_keys.digest(Secret(HMAC_KEY), key, None)
+        return f"?public_key={dev['public_key']}&hmac={signed}"
+
+    def public_keys(self) -> None:
+        (dev,) = self.app.get("/environments?name=dev", key=self.account).json()["data"]
+        place, wish = f"/environments/{dev['uuid']}", {"hmac_enabled": True, "hmac_key": HMAC_KEY}
+        for _under_a_new_data_key_and_under_one_that_is_there in range(2):
+            assert self.app.patch(place, wish, key=self.account).status == 200
+        found = self.app.get(f"/oauth/connect/{ROT}{self.public_key(ROT)}", key=None)
+        assert found.status == 302, found.body
+        path = f"/api-auth/api-key/{KEY}{self.public_key(KEY)}"
+        assert self.app.post(path, {"apiKey": "k" * 20}, key=None).status == 200
+        assert self.app.patch(place, {"hmac_enabled": False}, key=self.account).status == 200
 
     def typed(self) -> None:
         made = {}

@@ -17,6 +17,7 @@ and a test fails when one is missing there.
      missing_client_id · missing_client_secret · client_credentials_fetch_error
      missing_provider_config · missing_access_token · missing_expires_at · invalid_expires_at
      missing_basic_username · missing_api_key · missing_oauth_token · missing_oauth_token_secret
+     missing_hmac · invalid_hmac
      missing_account_id · unsupported_auth_mode · resource_capped · cannot_delete_prod_environment
      invalid_is_prod_flag
 404  what does not exist
@@ -79,6 +80,8 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "missing_oauth_token": (400,),
     "missing_oauth_token_secret": (400,),
     "missing_account_id": (400,),
+    "missing_hmac": (400,),
+    "invalid_hmac": (400,),
     "unsupported_auth_mode": (400,),
     "resource_capped": (400,),
     "cannot_delete_prod_environment": (400,),
@@ -117,6 +120,8 @@ _WITH_EMPTY_PAYLOAD: Final = frozenset(
         "unknown_connect_session_token",
         "missing_public_key",
         "invalid_public_key",
+        "missing_hmac",
+        "invalid_hmac",
         "missing_client_id",
         "missing_client_secret",
         "missing_provider_config",

@@ -23,6 +23,8 @@ def test_environments_are_listed_and_found_by_name(api):
         "uuid": api.prod["uuid"],
         "name": "prod",
         "is_production": True,
+        "public_key": api.prod["public_key"],
+        "hmac_enabled": False,
     }
     assert api.data("GET", "/environments?name=prod") == found[1:]
     assert api.data("GET", "/environments?name=pro") == []
@@ -49,8 +51,6 @@ def test_an_environment_is_made_with_all_of_its_ids_and_ended_by_its_uuid(api):
         {"slack_notifications": True},
         {"otlp_endpoint": "https://otlp.example.com"},
         {"otlp_headers": [{"name": "a", "value": "b"}]},
-        {"hmac_enabled": True},
-        {"hmac_key": "secret"},
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])

@@ -39,9 +39,9 @@ class Scope:
     identity: str | None
 
 
-def refuse_connection_id(query: dict[str, Any]) -> None:
+def refuse_connection_id(session: ConnectSession, query: dict[str, Any]) -> None:
     """Refuse a connection id beside a session token. Raises 400 ``invalid_query_params``."""
-    if "connection_id" in query:
+    if "connection_id" in query and not session.by_public_key:
         issue = Issue(
             "custom", "connection_id is forbidden when using session token", ("connection_id",)
         )
@@ -77,7 +77,7 @@ def open_scope(
     if not applies_to(session, integration.unique_key):
         raise ApiError("integration_not_allowed")
     identity = None
-    connection_id = uuid4(ctx.random)
+    connection_id = session.connection_id or uuid4(ctx.random)
     if session.reconnect is not None:
         integration_id, connection_id, identity = session.reconnect
         place = tables.connection(session.environment, integration_id, connection_id)

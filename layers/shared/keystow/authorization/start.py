@@ -67,7 +67,7 @@ def start(
         ApiError: 400 ``integration_not_allowed``, ``invalid_connection``, ``invalid_query_params``;
             429 and 409 of :func:`keystow.sessions.quotas.attempt`.
     """
-    refuse_connection_id(query)
+    refuse_connection_id(session, query)
     integration = integrations.by_unique_key(ctx, session.environment, unique_key, fresh=True)
     if integration is None:
         raise AuthorizationFailed("provider_config_err", "There is no integration of this key")

@@ -68,7 +68,7 @@ def submit(
     mode = mode_of(auth_mode)
     assert mode is not None
     credentials = mode.typed(body)
-    refuse_connection_id(query)
+    refuse_connection_id(session, query)
     integration, provider = _integration(ctx, session, unique_key, auth_mode, mode)
     scope = open_scope(ctx, session, integration, provider)
     config = connection_config(ctx, query, scope)

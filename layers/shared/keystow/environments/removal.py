@@ -76,7 +76,9 @@ def shred(ctx: Context, environment: Environment, batches: int = BATCHES_A_CALL)
     name = tables.environment_name(environment.name)
     number = number_claim(environment.number)
     owned = Equals("environment", environment.id)
-    ctx.store.transact([Delete(environment.key), Delete(name, owned), Delete(number, owned)])
+    public_key = tables.public_key(environment.public_key)
+    gone = [Delete(name, owned), Delete(number, owned), Delete(public_key)]
+    ctx.store.transact([Delete(environment.key), *gone])
 
 
 def _shut(ctx: Context, environment: Environment) -> tuple[int, Environment]:

@@ -98,6 +98,7 @@ EnvironmentName = Annotated[
 SigningKey = Annotated[
     str, StringConstraints(min_length=16, max_length=255, pattern=r"^[\x21-\x7e]+$")
 ]
+HmacKey = Annotated[str, StringConstraints(max_length=1000)]
 Moment = Annotated[str, StringConstraints(max_length=40), AfterValidator(_moment)]
 AccountScope = Annotated[str, StringConstraints(max_length=255), AfterValidator(_account_scope)]
 Url = Annotated[str, StringConstraints(max_length=2048)]
@@ -189,15 +190,11 @@ class VariablesBody(Body):
 class _Features(Body):
     """Members of features that are not offered; what turns one on is refused."""
 
-    hmac_key: Annotated[str, StringConstraints(max_length=1000)] | None = None
-    hmac_enabled: bool | None = None
     slack_notifications: bool | None = None
     otlp_endpoint: str | None = None
     otlp_headers: list[dict[str, Any]] | None = None
 
-    @field_validator(
-        "hmac_key", "hmac_enabled", "slack_notifications", "otlp_endpoint", "otlp_headers"
-    )
+    @field_validator("slack_notifications", "otlp_endpoint", "otlp_headers")
     @classmethod
     def _off(cls, value: object) -> object:
         if value:
@@ -212,15 +209,22 @@ class CreateEnvironment(_Features):
     is_production: bool = False
     callback_url: Url | None = None
     webhook_signing_key: SigningKey | None = None
+    hmac_key: HmacKey | None = None
+    hmac_enabled: bool | None = None
 
 
 class ChangeEnvironment(_Features):
-    """``PATCH /environments/{environmentUuid}``; ``callback_url: null`` removes it."""
+    """``PATCH /environments/{environmentUuid}``.
+
+    ``callback_url: null`` and ``hmac_key: null`` remove them.
+    """
 
     name: EnvironmentName | None = None
     is_production: bool | None = None
     callback_url: Url | None = None
     webhook_signing_key: SigningKey | None = None
+    hmac_key: HmacKey | None = None
+    hmac_enabled: bool | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:

@@ -12,9 +12,14 @@ from keystow.activity import log
 from keystow.activity.log import Message
 from keystow.environments import issuing, keys
 from keystow.environments.issuing import same
-from keystow.errors import ApiError
+from keystow.errors import ApiError, Issue
 from keystow.events import destinations, endpoints
-from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
+from keystow.records.environment import (
+    Environment,
+    WebhookSettings,
+    seal_hmac_key,
+    seal_signing_key,
+)
 from keystow.secret import Secret
 from keystow.store import (
     ConditionFailed,
@@ -103,8 +108,10 @@ def new_environment(
     is_production: bool,
     callback_url: str | None = None,
     signing_key: str | None = None,
+    public_keys: PublicKeys | None = None,
 ) -> tuple[Environment, Secret[str], list[Operation]]:
     """Return a new environment, the text of its webhook signing key, and the writes to store it."""
+    public_keys = public_keys or PublicKeys()
     now = ctx.clock.now()
     environment_id = ids.short_id(ctx.random)
     signing_key = signing_key or ids.uuid4(ctx.random)
@@ -119,13 +126,25 @@ def new_environment(
         is_production=is_production,
         callback_url=callback_url,
         webhooks=WebhookSettings(on_connection_deletion=True),
+        hmac_enabled=bool(public_keys.enabled),
+        hmac_key=(
+            seal_hmac_key(ctx.vault, environment_id, public_keys.key.reveal())
+            if public_keys.key
+            else None
+        ),
     )
     writes: list[Operation] = [
         Put(tables.environment_name(name), _claim(environment), NEW),
         Put(number_claim(environment.number), _claim(environment), NEW),
         Put(environment.key, environment.as_item(), NEW),
     ]
+    if environment.hmac_enabled:
+        writes.append(_pointer(environment))
     return environment, Secret(signing_key), writes
+
+
+def _pointer(environment: Environment) -> Operation:
+    return Put(tables.public_key(environment.public_key), {"environment": environment.id})
 
 
 def _claim(environment: Environment) -> Item:
@@ -143,12 +162,16 @@ def create(
     is_production: bool,
     callback_url: str | None = None,
     signing_key: str | None = None,
+    public_keys: PublicKeys | None = None,
 ) -> Environment:
     """Create an environment. It has no API key yet: :mod:`~keystow.environments.issuing` makes one.
 
     Raises:
-        ApiError: 409 ``conflict`` when the name is taken; 400 ``resource_capped``.
+        ApiError: 409 ``conflict`` when the name is taken; 400 ``resource_capped``,
+            ``invalid_body``.
     """
+    if public_keys and public_keys.enabled and not public_keys.key:
+        raise _no_hmac_key()
     if len(claims(ctx)) >= MAX_ENVIRONMENTS:
         raise ApiError("resource_capped", f"An account has at most {MAX_ENVIRONMENTS} environments")
     if ctx.store.get(tables.environment_name(name)) is not None:
@@ -160,6 +183,7 @@ def create(
             is_production=is_production,
             callback_url=callback_url,
             signing_key=signing_key,
+            public_keys=public_keys,
         )
         try:
             ctx.store.transact(writes)
@@ -212,6 +236,16 @@ def write_connect_ui(ctx: Context, environment: str, wish: ConnectUiSettings) ->
         raise ApiError("not_found", "There is no such environment") from None
 
 
+class PublicKeys(Value):
+    """Whether browsers may come with the public key, and the key of their HMACs.
+
+    What is None stays; a ``key`` "" removes it.
+    """
+
+    enabled: bool | None = None
+    key: Secret[str] | None = None
+
+
 class Change(Value):
     """What of an environment shall change; what is None stays.
 
@@ -221,6 +255,7 @@ class Change(Value):
     name: str | None = None
     is_production: bool | None = None
     callback_url: str | None = None
+    public_keys: PublicKeys = PublicKeys()
 
 
 def change(ctx: Context, environment: Environment, wish: Change) -> None:
@@ -237,15 +272,19 @@ def change(ctx: Context, environment: Environment, wish: Change) -> None:
         fields["is_production"] = wish.is_production
     if wish.callback_url:
         fields["callback_url"] = wish.callback_url
-    remove = ("callback_url",) if wish.callback_url == "" else ()
+    remove: tuple[str, ...] = ("callback_url",) if wish.callback_url == "" else ()
     as_read = All((THERE, Missing("deleting"), Equals("name", environment.name)))
     writes: list[Operation] = []
+    hmac, gone, pointing = _public_keys(ctx, environment, wish.public_keys)
+    fields |= hmac
+    remove += gone
     if fields or remove:
         writes.append(Update(environment.key, set=fields, remove=remove, condition=as_read))
     if wish.name is not None and wish.name != environment.name:
         owned = Equals("environment", environment.id)
         writes.append(Put(tables.environment_name(wish.name), _claim(environment), NEW))
         writes.append(Delete(tables.environment_name(environment.name), owned))
+    writes += pointing
     if not writes:
         return
     try:
@@ -255,6 +294,34 @@ def change(ctx: Context, environment: Environment, wish: Change) -> None:
             raise ApiError("conflict", "Environment already exists") from None
         required(ctx, environment.id)
         raise ApiError("conflict", "The environment was changed at the same moment") from None
+
+
+def _public_keys(
+    ctx: Context, environment: Environment, wish: PublicKeys
+) -> tuple[Item, tuple[str, ...], list[Operation]]:
+    """Return what a wish sets and removes of an environment's row, and what it writes beside it.
+
+    Raises:
+        ApiError: 400 ``invalid_body``: switched on without a key.
+    """
+    if wish == PublicKeys():
+        return {}, (), []
+    removed = wish.key is not None and not wish.key.reveal()
+    enabled = environment.hmac_enabled if wish.enabled is None else wish.enabled
+    if enabled and (removed or (wish.key is None and environment.hmac_key is None)):
+        raise _no_hmac_key()
+    fields: Item = {"hmac_enabled": enabled}
+    if wish.key:
+        sealed = seal_hmac_key(ctx.vault, environment.id, wish.key.reveal())
+        fields["hmac_key"] = sealed.as_item()
+    off = Delete(tables.public_key(environment.public_key))
+    return fields, ("hmac_key",) if removed else (), [_pointer(environment) if enabled else off]
+
+
+def _no_hmac_key() -> ApiError:
+    fault = "public keys are taken with an HMAC only, which needs a key"
+    issue = Issue("custom", fault, ("hmac_key",))
+    return ApiError("invalid_body", issues=[issue])
 
 
 def rotate_signing_key(

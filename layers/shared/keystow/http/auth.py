@@ -91,11 +91,19 @@ def session_token(ctx: Context, request: Request, *, grace: float = 0) -> Connec
     return tokens.find(ctx, header.split("Bearer ")[-1], grace=grace)
 
 
-def session_in_query(ctx: Context, request: Request) -> ConnectSession:
-    """Return the connect session of the query string (browser-facing routes). Raises 401.
+def session_in_query(ctx: Context, request: Request, unique_key: str) -> ConnectSession:
+    """Return the connect session of the query string (browser-facing routes).
 
-    Public keys of the older protocol are refused: who knows one could connect any account under
-    any connection id.
+    An environment may take public keys of the older protocol, each with an HMAC of its backend: of
+    such a request a session is made (:mod:`keystow.sessions.public_keys`).
+
+    Args:
+        ctx: the container's context.
+        request: what came.
+        unique_key: of the integration that is to be connected.
+
+    Raises:
+        ApiError: 401; with a public key also 400.
     """
     from keystow.sessions import tokens  # most functions see no session: start-up time
 
@@ -107,11 +115,9 @@ def session_in_query(ctx: Context, request: Request) -> ConnectSession:
         raise ApiError(
             "missing_public_key", "Authentication failed: the query has no connect_session_token"
         )
-    if not isinstance(public_key, str) or not keys.is_uuid(public_key):
-        raise ApiError("invalid_public_key", "Authentication failed: the public key is not a UUID")
-    raise ApiError(
-        "deprecated_authentication", "Public keys are not accepted; use a connect session token"
-    )
+    from keystow.sessions import public_keys
+
+    return public_keys.open_session(ctx, public_key, unique_key, request.query)
 
 
 def _authorization(request: Request) -> str:

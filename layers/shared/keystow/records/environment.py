@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # A rotation moves the envelope from one attribute to another without opening it.
 SIGNING_KEY_BINDING = ("webhook-signing-key",)
+_HMAC_BINDING = ("public-key-hmac",)
 
 
 class WebhookSettings(Value):
@@ -67,7 +68,10 @@ class ConnectUiSettings(Value):
 
 
 class Environment(Value):
-    """An environment. ``id`` is immutable; ``number`` is the id that the API shows."""
+    """An environment. ``id`` is immutable; ``number`` is the id that the API shows.
+
+    ``hmac_enabled``: browsers may come with its public key, and an HMAC under ``hmac_key``.
+    """
 
     id: str
     number: int
@@ -80,6 +84,8 @@ class Environment(Value):
     callback_url: str | None = None
     webhooks: WebhookSettings = WebhookSettings()
     connect_ui: ConnectUiSettings = ConnectUiSettings()
+    hmac_enabled: bool = False
+    hmac_key: Envelope | None = None
     previous_signing_key: Envelope | None = None
     previous_signing_key_until: int = 0
     deleting: bool = False
@@ -102,6 +108,9 @@ class Environment(Value):
             "webhooks": self.webhooks.as_json(),
             "connect_ui": self.connect_ui.as_item(),
         }
+        if self.hmac_key is not None:
+            item["hmac_key"] = self.hmac_key.as_item()
+            item["hmac_enabled"] = self.hmac_enabled
         if self.callback_url:
             item["callback_url"] = self.callback_url
         if self.previous_signing_key is not None:
@@ -127,6 +136,8 @@ class Environment(Value):
             callback_url=item.get("callback_url"),
             webhooks=WebhookSettings(**item.get("webhooks", {})),
             connect_ui=ConnectUiSettings(**item.get("connect_ui", {})),
+            hmac_enabled=item.get("hmac_enabled", False),
+            hmac_key=Envelope.from_item(item["hmac_key"]) if item.get("hmac_key") else None,
             previous_signing_key=Envelope.from_item(previous) if previous else None,
             previous_signing_key_until=item.get("previous_signing_key_until", 0),
             deleting=item.get("deleting", False),
@@ -149,8 +160,18 @@ class Environment(Value):
             found.append(self._open(vault, self.previous_signing_key))
         return found
 
+    def hmac_secret(self, vault: Vault) -> Secret[str]:
+        """Return the key of the HMACs of browsers. Raises VaultError, VaultUnavailable."""
+        assert self.hmac_key is not None
+        return Secret(vault.open(Purpose.HMAC, self.id, _HMAC_BINDING, self.hmac_key).decode())
+
     def _open(self, vault: Vault, envelope: Envelope) -> Secret[str]:
         return Secret(vault.open(Purpose.SIGNING, self.id, SIGNING_KEY_BINDING, envelope).decode())
+
+
+def seal_hmac_key(vault: Vault, environment: str, key: str) -> Envelope:
+    """Return the sealed form of the key of browsers' HMACs."""
+    return vault.seal(Purpose.HMAC, environment, _HMAC_BINDING, key.encode())
 
 
 def seal_signing_key(vault: Vault, environment: str, key: str) -> Envelope:

@@ -19,6 +19,9 @@ class ConnectSession(Value):
     ``defaults`` may hold secrets, so the item has them sealed under the token
     (:mod:`keystow.sessions.tokens`): only who presents it has them. They are not part of
     :meth:`as_item`.
+
+    ``by_public_key``: made of one request with a public key, whose token nobody has; it may have
+    chosen the ``connection_id``.
     """
 
     token_hash: str
@@ -36,6 +39,8 @@ class ConnectSession(Value):
     reconnect: tuple[str, str, str] | None = None  # integration id, connection id, identity
     single_use: bool = False
     confirm: bool = False
+    connection_id: str | None = None
+    by_public_key: bool = False
     outcome: dict[str, Any] | None = None  # of its latest attempt; written beside the rest
 
     @property
@@ -62,6 +67,8 @@ class ConnectSession(Value):
                     "reconnect": self.reconnect,
                     "single_use": self.single_use,
                     "confirm": self.confirm,
+                    "connection_id": self.connection_id,
+                    "by_public_key": self.by_public_key,
                 }
             ),
         }
@@ -93,5 +100,7 @@ class ConnectSession(Value):
             reconnect=None if reconnect is None else tuple(reconnect),
             single_use=details.get("single_use", False),
             confirm=details.get("confirm", False),
+            connection_id=details.get("connection_id"),
+            by_public_key=details.get("by_public_key", False),
             outcome=item.get("outcome"),
         )

@@ -165,6 +165,8 @@ def _take(ctx: Context, session: ConnectSession, kind: Kind) -> list[_Taken]:
     of_session, of_end_user = limits[kind]
     owners = [(tables.session_quota(session.token_hash, kind), of_session, "session")]
     end_user = session.end_user.id if session.end_user else session.tags.get("end_user_id")
+    # With a public key the connection's id is all that tells whose it is.
+    end_user = end_user or session.connection_id
     if end_user:
         name = ids.sha256_hex(end_user_name(end_user))
         owners.append(

@@ -244,6 +244,11 @@ def environment_name(name: str) -> Key:
     return Key(REGISTRY, "account", f"environment#{name}")
 
 
+def public_key(uuid: str) -> Key:
+    """Return the key of what leads from a public key to its environment; there while it is on."""
+    return Key(REGISTRY, "account", f"public_key#{uuid}")
+
+
 def connect_session(token_hash: str) -> Key:
     """Return the key of a connect session."""
     return Key(SESSIONS, f"session#{token_hash}", "session")

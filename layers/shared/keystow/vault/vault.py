@@ -56,6 +56,7 @@ class Purpose(StrEnum):
     WEBHOOK = "webhook"
     INPUT = "input"
     VARIABLE = "variable"
+    HMAC = "hmac"
 
 
 class VaultError(Exception):
