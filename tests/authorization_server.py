@@ -30,7 +30,8 @@ class AuthorizationServer(Outside):
     """Stands in for egress in tests; every token request is kept in ``requests``.
 
     ``fault`` is called with the request's number before anything happens and may raise or return an
-    answer of its own; ``fault_after`` likewise after rotation.
+    answer of its own; ``fault_after`` likewise after rotation. What is asked of the provider's API
+    is kept in ``calls``, and answered by ``api``.
     """
 
     def __init__(self, *, life: int | None = 3600) -> None:
@@ -44,6 +45,8 @@ class AuthorizationServer(Outside):
         self.extra: dict[str, Any] = {}
         self.introspections: list[Sent] = []
         self.introspection: Callable[[], Answer] = lambda: answer(404, {})
+        self.calls: list[Sent] = []
+        self.api: Callable[[Sent], Answer] = lambda _sent: answer(200, {})
         self.in_flight = 0
         self.most_in_flight = 0
         self._current = "rt-0"
@@ -58,6 +61,9 @@ class AuthorizationServer(Outside):
         if sent.url.endswith("/introspect"):
             self.introspections.append(sent)
             return self.introspection()
+        if "/api/" in sent.url:
+            self.calls.append(sent)
+            return self.api(sent)
         assert sent.url.endswith("/token"), sent
         with self._lock:
             self.requests.append(form)

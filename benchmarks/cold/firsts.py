@@ -128,6 +128,12 @@ class _Maker:
                 {"apiKey": "k" * 20},
             ),
             **backend(200, "GET", f"/connections/customer-1?{one}"),
+            **backend(
+                200,
+                "GET",
+                "/proxy/me?a=b",
+                headers={"provider-config-key": KEY, "connection-id": self._typed(self._session())},
+            ),
             **backend(200, "GET", "/connections"),
             **backend(201, "POST", "/connections", imported),
             **backend(200, "PATCH", f"/connections/customer-1?{one}", {"tags": {"a": "b"}}),

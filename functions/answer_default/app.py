@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from keystow.aws.errors import AwsError
 from keystow.errors import ApiError
+from keystow.http import preflight
 from keystow.http.handler import lambda_handler_for
 from keystow.http.messages import Response
 from keystow.log import logger
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 # Nothing to open before the first request.
 NEEDS = ()
 
-PREFLIGHT = {
-    "access-control-allow-methods": "GET,HEAD,PUT,PATCH,POST,DELETE",
-    "access-control-max-age": "600",
-    "vary": "Access-Control-Request-Headers",
-}
-# What the official clients send, for whoever asks without naming any.
-ALLOWED_HEADERS = (
-    "Authorization, Content-Type, Accept, Origin, X-Requested-With, Nango-Activity-Log-Id, "
-    "Nango-Is-Dry-Run, Nango-Is-Sync, Provider-Config-Key, Connection-Id"
-)
-HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2, a token
 # A page that is being closed sends its last event as a beacon, which comes with credentials.
 TELEMETRY = "/connect/telemetry"
 TELEMETRY_PREFLIGHT = {
@@ -79,18 +68,7 @@ def default(ctx: Context, request: Request) -> Response:
         parts = urlsplit(request.base_url)
         origin = f"{parts.scheme}://{parts.netloc}"
         return Response(204, None, {**TELEMETRY_PREFLIGHT, "access-control-allow-origin": origin})
-    return Response(204, None, {**PREFLIGHT, "access-control-allow-headers": _allowed(request)})
-
-
-def _allowed(request: Request) -> str:
-    """Return the headers that a page may send: whichever it asks for.
-
-    Every origin may call and no cookie counts, so a header that a page adds (tracing, say) is of no
-    use to anybody; a fixed list only breaks pages.
-    """
-    asked = request.headers.get("access-control-request-headers", "")
-    names = [name for each in asked.split(",") if HEADER_NAME.fullmatch(name := each.strip())]
-    return ", ".join(names) or ALLOWED_HEADERS
+    return preflight.answer(request)
 
 
 handler = lambda_handler_for({"GET /health": health, "GET /ready": ready, "$default": default})

@@ -41,6 +41,7 @@ OPENS: Final[Mapping[str, frozenset[str]]] = {
         "ManageEnvironmentFunction": "hmac signing variable webhook",
         "ManageIntegrationsFunction": "input integration",
         "OauthCallbackFunction": "credential integration session",
+        "ProxyRequestFunction": "credential integration",
         "RefreshTokensFunction": "credential integration",
         "SendWebhookFunction": "signing webhook",
         "StartOauthFunction": "hmac input session",
@@ -88,6 +89,7 @@ NOTE_USE: Final = {
     "ManageDeliveriesFunction",
     "ManageIntegrationsFunction",
     "ManageProvidersFunction",
+    "ProxyRequestFunction",
     "ReadActivityFunction",
     "UpdateConnectionFunction",
 }

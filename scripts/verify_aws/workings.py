@@ -21,6 +21,7 @@ OUTGOING: Final = (
     "OauthCallbackFunction",
     "SubmitCredentialsFunction",
     "GetConnectionFunction",
+    "ProxyRequestFunction",
     "ImportConnectionFunction",
     "ConfirmConnectionFunction",
     "DeleteConnectionFunction",

@@ -354,8 +354,8 @@ class Scenario:
         return str(made.json()["connectionId"])
 
     def refreshes(self) -> None:
-        """Every way a refresh can go, begun by a reader and begun by the queue."""
-        for way in (self.by_reader, self.by_queue):
+        """Every way a refresh can go, begun by a reader, by the proxy and by the queue."""
+        for way in (self.by_reader, self.by_proxy, self.by_queue):
             name = way.__name__
             good = self.imported(f"{name}-good")
             self.next_month()
@@ -374,7 +374,8 @@ class Scenario:
             self.lost_commit(way, self.imported(f"{name}-lost"))
             self.lost_lease(way, self.imported(f"{name}-late"), f"{name}-late")
 
-        self.deleted_meanwhile(self.imported("gone"))
+        self.deleted_meanwhile(self.by_reader, self.imported("gone"))
+        self.deleted_meanwhile(self.by_proxy, self.imported("gone-too"))
 
     def checks(self) -> None:
         """A key that its provider takes for a while."""
@@ -406,6 +407,15 @@ class Scenario:
     def by_reader(self, place: str) -> None:
         found = self.app.get(f"{place}&force_refresh=true")
         assert found.status in {200, 400, 404, 424, 503}, found.body
+
+    def by_proxy(self, place: str) -> None:
+        parts = urlsplit(place)
+        given = {
+            "connection-id": parts.path.rpartition("/")[2],
+            "provider-config-key": parse_qs(parts.query)["provider_config_key"][0],
+        }
+        found = self.app.get("/proxy/me", headers=given)
+        assert found.status in {200, 400, 401, 424, 503}, found.body
 
     def by_queue(self, place: str) -> None:
         del place
@@ -470,7 +480,7 @@ class Scenario:
         way(place)
         self.server.fault = None
 
-    def deleted_meanwhile(self, place: str) -> None:
+    def deleted_meanwhile(self, way: Any, place: str) -> None:
         def delete(_number: int) -> Answer | None:
             function = self.running.recorder.function
             assert self.app.delete(place).status == 200
@@ -478,7 +488,7 @@ class Scenario:
             return None
 
         self.server.fault_after = delete
-        self.by_reader(place)
+        way(place)
         self.server.fault_after = None
 
     def webhooks(self) -> None:

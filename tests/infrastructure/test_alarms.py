@@ -33,11 +33,27 @@ def test_every_alarm_has_a_section_that_says_what_to_do(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALARMS)
 def test_an_alarm_of_our_own_looks_at_a_metric_that_the_code_sends(name: str) -> None:
-    properties = ALARMS[name]["Properties"]
-    if properties["Namespace"] != metrics.NAMESPACE:
-        return
-    assert properties["MetricName"] in METRICS
-    assert properties["Dimensions"] == [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
+    for metric in watched(ALARMS[name]["Properties"]):
+        if metric["Namespace"] == metrics.NAMESPACE:
+            assert metric["MetricName"] in METRICS
+            service = {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
+            assert metric["Dimensions"] == [service]
+
+
+def watched(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics of an alarm: its own, or those that its expression is about."""
+    if "Metrics" not in properties:
+        return [properties]
+    return [each["MetricStat"]["Metric"] for each in properties["Metrics"] if "MetricStat" in each]
+
+
+def test_what_providers_answer_is_taken_off_the_errors_of_the_api() -> None:
+    properties = ALARMS["ApiErrorsAlarm"]["Properties"]
+    said, *_ = [each for each in properties["Metrics"] if "Expression" in each]
+    assert said["Expression"] == "answers - FILL(providers, 0)"
+    answers, providers = watched(properties)
+    assert (answers["MetricName"], providers["MetricName"]) == ("5xx", metrics.PROVIDER_ERRORS)
+    assert [each.get("ReturnData", True) for each in properties["Metrics"]] == [True, False, False]
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -20,6 +20,8 @@ and a test fails when one is missing there.
      missing_hmac · invalid_hmac
      missing_account_id · unsupported_auth_mode · resource_capped · cannot_delete_prod_environment
      invalid_is_prod_flag
+     invalid_headers · server_error (also 424) · base_url_override_not_allowed · missing_api_url
+     unsupported_auth · unknown_provider
 404  what does not exist
      not_found · unknown_provider_template · unknown_environment
 405  method_not_allowed is not used: an unknown method of a known path is ``not_found``
@@ -28,9 +30,11 @@ and a test fails when one is missing there.
      connect_session_used · connection_pending
 413  request_too_large
 415  invalid_content_type
+424  connection_refresh_backoff
 429  too_many_request (a quota of a session or an end user; Retry-After says when there is more)
 500  rotation_failed (KMS or the table did not answer; the key is the one before)
      generic_error_support (a fault of ours; its payload is the id under which it was logged)
+502  provider_unavailable (also 504) · response_too_large
 503  what passes by itself
      refresh_in_progress · temporarily_unavailable
 """
@@ -86,6 +90,16 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "resource_capped": (400,),
     "cannot_delete_prod_environment": (400,),
     "invalid_is_prod_flag": (400,),
+    # what was asked of the proxy
+    "invalid_headers": (400,),
+    "server_error": (400, 424),
+    "base_url_override_not_allowed": (400,),
+    "missing_api_url": (400,),
+    "unsupported_auth": (400,),
+    "unknown_provider": (400,),
+    "connection_refresh_backoff": (424,),
+    "provider_unavailable": (502, 504),
+    "response_too_large": (502,),
     # what does not exist
     "not_found": (404,),
     "unknown_provider_template": (404,),

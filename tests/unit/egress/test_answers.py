@@ -237,3 +237,11 @@ def test_a_body_that_is_not_json_or_form_raises_a_value_error_without_its_text()
         "access_token": "a b",
         "scope": "",
     }
+
+
+def test_a_packed_body_can_be_had_as_it_was_received(serve, egress) -> None:
+    packed = gzip.compress(b"a" * 5_000)
+    server = serve(answer(packed, headers="Content-Encoding: gzip\r\n"))
+    got = egress.send("GET", server.url(), unpack=False, max_bytes=1_000)
+    assert got.body == packed
+    assert failure(egress, server.url(), max_bytes=1_000).kind == "too_large"

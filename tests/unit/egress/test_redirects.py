@@ -92,3 +92,52 @@ def test_a_failure_at_a_later_hop_says_that_something_was_sent(serve, egress) ->
         port = listener.getsockname()[1]
     failed = failure(egress, serve(redirecting(f"http://127.0.0.1:{port}/")).url(), redirects=1)
     assert (failed.kind, failed.sent) == ("connect", True)
+
+
+def test_a_redirect_to_a_trusted_host_keeps_headers_and_body(serve, egress) -> None:
+    server = serve(redirecting("http://localhost:PORT/end", "307 Temporary Redirect"))
+    trusted = ["http://10.0.0.1/", "no url", server.url("/other", "localhost")]
+    got = egress.send(
+        "POST",
+        server.url(),
+        headers={"Authorization": "Bearer x"},
+        body=b"secret",
+        redirects=1,
+        trusted=trusted,
+    )
+    assert (got.body, got.elsewhere) == (b"end", False)
+    assert b"Authorization: Bearer x" in server.requests[1]
+    assert server.requests[1].endswith(b"secret")
+
+
+def test_another_port_of_a_trusted_host_is_not_trusted(serve, egress) -> None:
+    server = serve(redirecting("http://localhost:PORT/end"))
+    trusted = [f"http://localhost:{server.port + 1}/"]
+    got = egress.send(
+        "GET", server.url(), headers={"Authorization": "x"}, redirects=1, trusted=trusted
+    )
+    assert got.elsewhere
+    assert b"Authorization" not in server.requests[1]
+
+
+def test_who_comes_back_from_elsewhere_brings_no_credentials(serve, egress) -> None:
+    def script(connection: socket.socket, server) -> None:
+        request = server.read_request(connection).split(b"\r\n")[0]
+        there = f"Location: http://localhost:{server.port}/there\r\n"
+        back = f"Location: http://127.0.0.1:{server.port}/end\r\n"
+        if b" /end" in request:
+            connection.sendall(answer(b"end"))
+        else:
+            where = back if b" /there" in request else there
+            connection.sendall(answer(b"", status="302 Found", headers=where))
+
+    server = serve(script)
+    got = egress.send("GET", server.url(), headers={"Authorization": "x"}, redirects=2)
+    assert got.elsewhere
+    assert [b"Authorization" in each for each in server.requests] == [True, False, False]
+
+
+def test_an_answer_of_the_first_host_is_not_from_elsewhere(serve, egress) -> None:
+    server = serve(redirecting("/end"))
+    assert not egress.send("GET", server.url(), redirects=1).elsewhere
+    assert not egress.send("GET", server.url("/end"), redirects=1).elsewhere

@@ -94,7 +94,7 @@ def test_it_only_reads(web: Web) -> None:
 
 def test_what_it_expects_of_the_api_is_what_the_functions_say() -> None:
     default = "functions/answer_default/app.py"
-    preflight = constant(f"{default}:PREFLIGHT")
+    preflight = constant("keystow.http.preflight:HEADERS")
     assert preflight["access-control-allow-methods"] == doors.METHODS
     assert preflight["access-control-max-age"] == doors.MAX_AGE
     assert constant(f"{default}:TELEMETRY") == doors.TELEMETRY

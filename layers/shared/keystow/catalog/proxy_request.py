@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote_plus, urlencode, urlsplit
 
 from keystow.catalog.errors import InterpolationError
 from keystow.catalog.interpolate import (
@@ -23,6 +23,10 @@ from keystow.catalog.loader import Provider
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _CONFIG = "connectionConfig."
+_CONFIG_PLACEHOLDER = re.compile(r"(\$\{connectionConfig\.[^{}]{1,200}\})")
+_DOTS: Final = frozenset({".", ".."})
+_SAFE_IN_PATH: Final = "/%:@!$&'()*+,;=-._~"
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NO_VALUES: Final[Mapping[str, Any]] = {}
 
 
@@ -122,20 +126,81 @@ def build_request(
     body_value = _with_body(data, provider, scope)
 
     given = {name.lower(): value for name, value in headers.items()}
-    own = {name.lower(): value for name, value in provider.proxy.get("headers", {}).items()}
+    own = _own_headers(provider)
     is_form = "x-www-form-urlencoded" in str(given.get("content-type", own.get("content-type", "")))
     body, content_type = _encode(body_value, form=is_form)
     scope |= _about(method, url, body, content_type or "", endpoint)
 
     result: dict[str, str] = {"content-type": content_type} if content_type else {}
     if default_auth:
-        if caller.authorization:
-            _check_header_value("authorization", caller.authorization)
-            result["authorization"] = caller.authorization
-        result |= _fill_headers(own, scope)
+        result |= _credential_headers(caller, scope)
     result |= _fill_headers(given, scope)
     request = OutgoingRequest(method.upper(), url, result, body)
     return caller.sign(request) if caller.sign and default_auth else request
+
+
+def passed_on(
+    caller: Caller,
+    method: str,
+    endpoint: str,
+    *,
+    query: str = "",
+    headers: Mapping[str, str] = _NO_VALUES,
+    body: bytes | None = None,
+    base_url_override: str = "",
+) -> OutgoingRequest:
+    """A request of somebody else's to the provider's API, with the connection's credential.
+
+    What the caller gives is no template, except for `${connectionConfig.x}` in the endpoint and the
+    override. Their headers come over those of mode and entry, but for the entry's `user-agent`; the
+    entry's query parameters come over theirs, and their fields of a body over the entry's.
+
+    Args:
+        caller: credentials and what goes with them.
+        method: HTTP method.
+        endpoint: a path below the base URL, or that URL and a path. What no URL may hold is
+            percent-encoded; what is so already stays.
+        query: query string, as it came.
+        headers: lower-case names.
+        body: as it came.
+        base_url_override: replaces the entry's base URL.
+
+    Raises:
+        InterpolationError: the config or the credential lacks something that the entry needs, or a
+            value can't stand in a request.
+    """
+    provider = caller.provider
+    base = base_of(caller, base_url_override).rstrip("/")
+    scope = _scope(caller)
+    path = _path_of(endpoint, caller.connection_config).removeprefix(base)
+    url = f"{base}/{path.removeprefix('/')}" if path else base
+    own_query = _filled_query(provider, scope)
+    pairs = [pair for pair in query.split("&") if pair and _name_of(pair) not in own_query]
+    if own_query:
+        pairs.append(urlencode(own_query))
+    url += f"?{'&'.join(pairs)}" if pairs else ""
+    content_type = headers.get("content-type", "")
+    body = _with_own_fields(body, content_type, provider, scope)
+    scope |= _about(method, url, body, content_type, endpoint)
+    placed = _credential_headers(caller, scope)
+    over = {
+        k: v for k, v in headers.items() if k != "user-agent" or k not in _own_headers(provider)
+    }
+    request = OutgoingRequest(method.upper(), url, {**placed, **over}, body)
+    return caller.sign(request) if caller.sign else request
+
+
+def base_of(caller: Caller, override: str = "") -> str:
+    """The base URL of the API for a connection. Raises InterpolationError."""
+    base_template = override or str(caller.provider.proxy.get("base_url") or "")
+    return caller.provider.url(base_template, caller.connection_config)
+
+
+def needs(provider: Provider, *names: str) -> bool:
+    """Whether requests to the provider's API hold a value of one of these names."""
+    proxy = provider.proxy
+    texts = json.dumps([proxy.get(part) for part in ("headers", "query", "body")])
+    return not set(names).isdisjoint(placeholders(texts))
 
 
 def _scope(caller: Caller) -> dict[str, Any]:
@@ -176,14 +241,59 @@ def _quoted(value: Any) -> Any:
 
 
 def _with_query(url: str, provider: Provider, scope: Mapping[str, Any]) -> str:
-    pairs = []
-    for name, template in provider.proxy.get("query", {}).items():
-        value = interpolate_string_from_object(str(template), scope)
-        if is_resolved(value):
-            pairs.append((name, value))
-    if not pairs:
+    query = _filled_query(provider, scope)
+    if not query:
         return url
-    return f"{url}{'&' if '?' in url else '?'}{urlencode(pairs)}"
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
+
+
+def _filled_query(provider: Provider, scope: Mapping[str, Any]) -> dict[str, str]:
+    filled = {
+        name: interpolate_string_from_object(str(template), scope)
+        for name, template in provider.proxy.get("query", {}).items()
+    }
+    return {name: value for name, value in filled.items() if is_resolved(value)}
+
+
+def _name_of(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0])
+
+
+def _path_of(endpoint: str, config: Mapping[str, Any]) -> str:
+    scope = {"connectionConfig": _quoted(config)}
+    found = ""
+    for number, piece in enumerate(_CONFIG_PLACEHOLDER.split(endpoint)):
+        filled = interpolate_string_from_object(piece, scope) if number % 2 else piece
+        if number % 2 and filled in _DOTS:
+            raise InterpolationError("unsafe_value", "A value of the endpoint is only dots.", piece)
+        found += filled if number % 2 and is_resolved(filled) else _encoded_path(piece)
+    return found
+
+
+def _encoded_path(text: str) -> str:
+    """Percent-encode what cannot stand in a path (RFC 3986 section 3.3), and no escape twice."""
+    return _LONE_PERCENT.sub("%25", quote(text, safe=_SAFE_IN_PATH, errors="replace"))
+
+
+def _with_own_fields(
+    body: bytes | None, content_type: str, provider: Provider, scope: Mapping[str, Any]
+) -> bytes | None:
+    """A caller's body with the fields that the entry adds; as it is where there are none to add."""
+    template = provider.proxy.get("body")
+    own = _resolved_only(_fill_data(template, scope)) if isinstance(template, Mapping) else {}
+    if not own or not body:
+        return body
+    if "x-www-form-urlencoded" in content_type.lower():
+        given = {_name_of(pair) for pair in body.decode(errors="replace").split("&")}
+        more = {name: value for name, value in own.items() if name not in given}
+        return body + b"&" + urlencode(more).encode() if more else body
+    if content_type and "json" not in content_type.lower():
+        return body
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    return _encode({**own, **found}, form=False)[0] if isinstance(found, dict) else body
 
 
 def _with_body(data: Any, provider: Provider, scope: Mapping[str, Any]) -> Any:
@@ -235,9 +345,22 @@ def _about(
         "params": parts.query,
         "endpoint": endpoint,
         "urlCanonicalParams": "&".join(sorted(filter(None, parts.query.split("&")))),
-        "bodyCanonicalParams": (body or b"").decode(),
+        "bodyCanonicalParams": (body or b"").decode(errors="replace"),
         "contentType": content_type,
     }
+
+
+def _own_headers(provider: Provider) -> dict[str, str]:
+    return {name.lower(): value for name, value in provider.proxy.get("headers", {}).items()}
+
+
+def _credential_headers(caller: Caller, scope: Mapping[str, Any]) -> dict[str, str]:
+    """The headers with which mode and entry send the credential, and the entry's others."""
+    placed = {}
+    if caller.authorization:
+        _check_header_value("authorization", caller.authorization)
+        placed["authorization"] = caller.authorization
+    return placed | _fill_headers(_own_headers(caller.provider), scope)
 
 
 def _fill_headers(templates: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, str]:

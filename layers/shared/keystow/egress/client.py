@@ -16,7 +16,8 @@ import re
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
@@ -29,7 +30,7 @@ from keystow.egress.receiving import Receiver, chunks_of, joined, read_body, unp
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _METHOD: Final = re.compile(r"[A-Z]{1,16}")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -51,12 +52,14 @@ class Answer:
         headers: lower-cased names; repeated ones joined by ``, `` (see ``header_list``).
         body: decoded of gzip and deflate, else as received.
         header_list: every header as received, names lower-cased.
+        elsewhere: whether a redirect led to an origin that got none of the given headers.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     header_list: tuple[tuple[str, str], ...] = ()
+    elsewhere: bool = False
 
     def json(self) -> Any:
         """Return the decoded JSON body, without what could not be kept of it.
@@ -106,7 +109,7 @@ class Egress:
         self._tls: ssl.SSLContext | None = None
         self._tls_lock = threading.Lock()
 
-    def send(
+    def send(  # noqa: PLR0913 - all but two are options
         self,
         method: str,
         url: str,
@@ -117,6 +120,8 @@ class Egress:
         connect_timeout: float = 3.0,
         max_bytes: int = 1_000_000,
         redirects: int = 0,
+        trusted: Iterable[str] = (),
+        unpack: bool = True,
     ) -> Answer:
         """Send one request and return the answer, whatever its status.
 
@@ -130,6 +135,8 @@ class Egress:
             max_bytes: the largest answer, after decoding.
             redirects: how many to follow; 0 hands the 3xx answer back. Each hop is checked like
                 the first; another origin gets none of the given headers, and never a body.
+            trusted: URLs whose origins get headers and body on a redirect as the first one does.
+            unpack: False leaves the body as it was received.
 
         Raises:
             EgressRefused: the guard's decision.
@@ -142,46 +149,53 @@ class Egress:
         given = dict(headers or {})
         _check_headers(given)
         target = parse_target(url, allow_loopback=self._allow_loopback)
+        call = _Call(method, target, given, body, connect_timeout, max_bytes, unpack)
+        origins = self._origins(trusted) if redirects else frozenset()
         for hops_left in range(redirects, -1, -1):
-            followed = hops_left < redirects
-            answer = self._exchange(
-                _Call(method, target, given, body, connect_timeout, max_bytes),
-                timer,
-                followed=followed,
-            )
+            answer = self._exchange(call, timer, followed=hops_left < redirects)
             location = answer.headers.get("location")
             if redirects == 0 or answer.status not in _REDIRECTS or not location:
-                return answer
+                return replace(answer, elsewhere=True) if call.elsewhere else answer
             if hops_left == 0:
                 break
-            method, target, given, body = self._next_hop(
-                answer.status, location, url, (method, target, given, body)
-            )
-            url = f"{target.scheme}://{target.authority}{target.path}"
+            call = self._next_hop(answer.status, location, url, call, origins)
+            url = f"{call.target.scheme}://{call.target.authority}{call.target.path}"
         raise EgressFailed("too_many_redirects", sent=True)
+
+    def _origins(self, urls: Iterable[str]) -> frozenset[tuple[str, str, int]]:
+        found = set()
+        for url in urls:
+            with suppress(EgressRefused):  # where nothing is sent anyway
+                found.add(parse_target(url, allow_loopback=self._allow_loopback).origin)
+        return frozenset(found)
 
     def _next_hop(
         self,
         status: int,
         location: str,
         url: str,
-        call: tuple[str, Target, dict[str, str], bytes | None],
-    ) -> tuple[str, Target, dict[str, str], bytes | None]:
-        method, before, headers, body = call
+        call: _Call,
+        trusted: frozenset[tuple[str, str, int]],
+    ) -> _Call:
         try:
             target = parse_target(urljoin(url, location), allow_loopback=self._allow_loopback)
         except EgressRefused as refused:
             raise EgressRefused(refused.reason, sent=True) from None
         except ValueError:
             raise EgressRefused("malformed_url", sent=True) from None
+        method, headers, body = call.method, dict(call.headers), call.body
         if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):  # noqa: PLR2004
             method, body = "GET", None
             headers = {k: v for k, v in headers.items() if not k.lower().startswith("content-")}
-        if target.origin != before.origin:
+        elsewhere = call.elsewhere
+        if target.origin != call.target.origin and target.origin not in trusted:
             if body is not None:  # 307 and 308: a body may hold a secret, and nobody agreed to this
                 raise EgressRefused("redirect", sent=True)
             headers = {k: v for k, v in headers.items() if k.lower() in _KEPT_ACROSS_ORIGINS}
-        return method, target, headers, body
+            elsewhere = True
+        return replace(
+            call, method=method, target=target, headers=headers, body=body, elsewhere=elsewhere
+        )
 
     def _exchange(self, call: _Call, timer: Timer, *, followed: bool) -> Answer:
         """Make one hop: look up, check, connect, send, read, close.
@@ -306,6 +320,8 @@ class _Call:
     body: bytes | None
     connect_timeout: float
     max_bytes: int
+    unpack: bool = True
+    elsewhere: bool = False
 
 
 class Timer:
@@ -403,8 +419,9 @@ def _talk(call: _Call, stream: Any) -> Answer:
         )
         headers = joined(pairs)
         announced = None if call.method == "HEAD" else headers.get("content-length")
-        raw = read_body(chunks_of(response), announced, call.max_bytes)
-        body = unpacked(raw, headers.get("content-encoding", ""), call.max_bytes)
+        body = read_body(chunks_of(response), announced, call.max_bytes)
+        if call.unpack:
+            body = unpacked(body, headers.get("content-encoding", ""), call.max_bytes)
     except httpcore.ProtocolError:
         # Without an end of the connection it was not cut off: it is no HTTP.
         raise EgressFailed("lost" if stream.receiver.ended else "malformed", sent=True) from None
