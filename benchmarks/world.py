@@ -238,8 +238,8 @@ def make_world(*, origin: str = "https://bench.example", clock: Any = None, **pa
     moved = {
         name: value.replace("https://rotating.example", origin) if isinstance(value, str) else value
         for name, value in definition.items()
-        if name != "proxy"
     }
+    moved["proxy"] = {"base_url": origin}
     credentials = {"type": "OAUTH2", "client_id": "client", "client_secret": "secret"}
     for made in (
         app.put("/providers/bench", moved),

@@ -132,7 +132,7 @@ class _Maker:
                 200,
                 "GET",
                 "/proxy/me?a=b",
-                headers={"provider-config-key": KEY, "connection-id": self._typed(self._session())},
+                headers={"provider-config-key": "bench", "connection-id": "customer-1"},
             ),
             **backend(200, "GET", "/connections"),
             **backend(201, "POST", "/connections", imported),

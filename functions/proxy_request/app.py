@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keystow.http.messages import Request
 
 # What the usual first request needs.
-NEEDS = (STORE, VAULT, EGRESS)
+NEEDS = (STORE, VAULT, EGRESS, "keystow.modes.oauth2")
 
 SCOPE = "environment:proxy"
 READ_CREDENTIALS = "environment:connections:read_credentials"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from keystow.egress.client import Answer
-from keystow.egress.errors import EgressFailed
+from keystow.egress.errors import EgressFailed, EgressRefused
 from tests.app import App
 from tests.support import (
     Outside,
@@ -115,10 +115,11 @@ UNTRIED_THERE = {"/v0/meta/whoami", "/v2/addresses", "/v1/balance"}
 
 
 class Provider(Outside):
-    """The provider of the recorded run."""
+    """The provider of the recorded run; ``inside`` a network that nothing is sent to."""
 
     def __init__(self) -> None:
         self.up = False
+        self.inside = True
         self.issued = 0
 
     def answer_to(self, sent: Sent) -> Answer:
@@ -129,6 +130,8 @@ class Provider(Outside):
             raise EgressFailed("connect", sent=False)
         if parts.hostname != "local.example":
             return _json(403, {"message": "no such key"})
+        if parts.path == "/api/foo":
+            return self._echo(sent, parts.query)
         if parts.path == "/api/verify":
             return _json(200 if sent.headers["authorization"] == "Bearer good" else 401, {})
         form = sent.form()
@@ -144,6 +147,17 @@ class Provider(Outside):
         if form["grant_type"] == "refresh_token" and parts.path == "/token":
             answer["refresh_token"] = f"rt_{self.issued}"
         return _json(200, answer)
+
+    def _echo(self, sent: Sent, query: str) -> Answer:
+        if self.inside:
+            raise EgressRefused("loopback")
+        body = {
+            "path": f"/api/foo?{query}" if query else "/api/foo",
+            "method": sent.method,
+            "auth": sent.headers["authorization"],
+            "body": sent.body.decode(),
+        }
+        return _json(200, body)
 
 
 def _json(status: int, body: Any) -> Answer:
@@ -282,6 +296,10 @@ def _with_defaults(replay: Replay) -> None:
     replay.known[token] = replay.session(body)
 
 
+def _outside(replay: Replay) -> None:
+    replay.provider.inside = False
+
+
 def _used_up(replay: Replay) -> None:
     """The recorded callback had been called once before."""
     state = replay.known["cca91a70-e607-11f1-975f-35d255bc6679"]
@@ -315,6 +333,7 @@ BEFORE: dict[str, Callable[[Replay], object]] = {
     ],
     "L_get_revoked_1": lambda run: run.import_oauth2("L-rev", "local-oauth2", -60, "rt_revoked"),
     "oauth_connect_with_defaults": _with_defaults,
+    "M_proxy_margin_provider_back_within_30s": _outside,
     "oauth_callback_replay": _used_up,
     "oauth_callback_provider_error": _another_attempt,
 }

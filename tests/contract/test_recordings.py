@@ -96,6 +96,7 @@ DIFFERENCES: dict[str, Difference] = {
     ),
     "M_get_in_margin_provider_down": Difference(like="M_get_valid"),
     "M_get_margin_provider_back_within_30s": Difference(like="M_get_valid"),
+    "M_proxy_margin_provider_back_within_30s": Difference(like="P_proxy_get"),
     "M_get_margin_after_31s": Difference(like="M_get_valid"),
     "webhook_in_unknown_env": Difference(unlimited=True),
     "webhook_in_unknown_int": Difference(unlimited=True),

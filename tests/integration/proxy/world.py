@@ -38,7 +38,7 @@ class Proxied(World):
                 del definition[name]
         made = self.app.put(f"/providers/{key}", definition)
         assert made.status in {200, 201}, made.body
-        if mode == "OAUTH2":
+        if mode in {"OAUTH1", "OAUTH2"}:
             client = {"type": mode, "client_id": "id", "client_secret": "app-secret"}
             self.integration(key, key, credentials=client)
         else:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keystow.catalog.errors import InterpolationError
 from keystow.catalog.loader import Provider
 from keystow.catalog.proxy_request import Caller, OutgoingRequest, needs, passed_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOW = "2024-01-01T00:00:00Z"
 TOKEN = {"type": "OAUTH2", "access_token": "t"}
@@ -22,10 +26,14 @@ def asked(
     method: str = "GET",
     credentials: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
+    sign: Callable[[OutgoingRequest], OutgoingRequest] | None = None,
     **given: Any,
 ) -> OutgoingRequest:
     definition = {"auth_mode": "OAUTH2", "proxy": {"base_url": "https://a.com/v1", **(proxy or {})}}
-    caller = Caller(Provider("p", definition), credentials or TOKEN, config or {}, NOW, "r")
+    provider = Provider("p", definition)
+    caller = Caller(
+        provider, credentials or TOKEN, config or {}, NOW, "r", authorization="Bearer t", sign=sign
+    )
     return passed_on(caller, method, endpoint, **given)
 
 
@@ -112,6 +120,15 @@ def test_an_override_replaces_the_base_url_and_may_name_the_config() -> None:
 def test_a_binary_body_can_be_signed_by_an_entry() -> None:
     own = {"headers": {"x-digest": "${sha256Hex(${bodyCanonicalParams})}"}}
     assert len(asked(own, method="POST", body=b"\xff").headers["x-digest"]) == 64
+
+
+def test_the_mode_signs_what_is_sent_with_the_callers_headers_in_it() -> None:
+    def sign(request: OutgoingRequest) -> OutgoingRequest:
+        told = f"{request.method} {request.url} {request.headers['x-a']} {request.body!r}"
+        return replace(request, headers={**request.headers, "authorization": told})
+
+    sent = asked(method="post", query="q=1", headers={"x-a": "1"}, body=b"b", sign=sign)
+    assert sent.headers["authorization"] == "POST https://a.com/v1/x?q=1 1 b'b'"
 
 
 def test_it_is_known_which_entries_send_the_apps_secret() -> None:
