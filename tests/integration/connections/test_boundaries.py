@@ -10,7 +10,14 @@ import pytest
 from keystow.store import Put, tables
 from keystow.store.operations import Key
 from tests.integration.connections.world import World
-from tests.integration.robustness.routes import BY_ACCOUNT, BY_SESSION, OPEN, all_routes, path_of
+from tests.integration.robustness.routes import (
+    BY_ACCOUNT,
+    BY_SESSION,
+    OPEN,
+    all_routes,
+    method_of,
+    path_of,
+)
 
 READ = "environment:connections:read"
 NEEDED = {
@@ -172,10 +179,11 @@ def test_a_key_of_one_environment_sees_and_changes_nothing_of_another(route: str
     if path.startswith(("/oauth/connect/", "/api-auth/", "/auth/", "/oauth2/auth/")):
         queries = [f"connect_session_token={token}"]
     key = token if route in BY_SESSION else mine.seeded.secret_key
-    method = route.split(maxsplit=1)[0]
+    method = method_of(route)
+    headers = {"provider-config-key": f"{MARK}-key", "connection-id": f"{MARK}-c"}
     for query in queries:
         for body in bodies if method != "GET" else [None]:
-            found = mine.app.call(method, f"{path}?{query}", body, key=key)
+            found = mine.app.call(method, f"{path}?{query}", body, key=key, headers=headers)
             assert found.status < 500
             shown = found.body.decode()
             sent = json.dumps(body) + path

@@ -69,6 +69,7 @@ VALUES = {
     "deliveryId": "d1",
     "operationId": "o1",
     "page": "connect/",
+    "path": "x",
 }
 CUSTOM = {
     "display_name": "Custom",
@@ -82,6 +83,11 @@ CUSTOM = {
 
 # Metadata's older path, and a confirmation's, end in a word that the greedy parameter takes along.
 LEGACY_METADATA = {"POST /connection/{connectionId+}", "PATCH /connection/{connectionId+}"}
+
+
+# What a request to the proxy is about stands in its headers.
+PROXY = {"ANY /proxy", "ANY /proxy/{path+}"}
+PROXY_HEADERS = {"provider-config-key": "key", "connection-id": "c1"}
 
 
 @lru_cache
@@ -117,6 +123,11 @@ def path_of(route: str, **values: str) -> str:
     if route == "POST /connections/{connectionId+}":
         return f"{filled}/confirm"
     return f"{filled}/metadata" if route in LEGACY_METADATA else filled
+
+
+def method_of(route: str) -> str:
+    """Return the method of a route; of one for any method, some that has a body."""
+    return route.split(maxsplit=1)[0].replace("ANY", "POST")
 
 
 class World:
@@ -167,6 +178,8 @@ class World:
         """Call a path of a route as somebody who may."""
         headers = dict(options.pop("headers", {}))
         given = []
+        if route in PROXY:
+            headers = {**PROXY_HEADERS, **headers}
         if path.startswith(IN_QUERY):
             given.append(f"connect_session_token={self.token}")
         elif route in BY_SESSION:
@@ -178,7 +191,7 @@ class World:
         if query:
             given.append(query)
         full = f"{path}?{'&'.join(given)}" if given else path
-        return self.app.call(route.split(maxsplit=1)[0], full, headers=headers, **options)
+        return self.app.call(method_of(route), full, headers=headers, **options)
 
     def state(self) -> dict[str, Any]:
         """Return what is stored, but for who was here last, how often, and what was noted of it."""
