@@ -20,6 +20,10 @@ OF_BACKENDS = {
     *("missing_oauth_token_secret", "missing_account_id", "cannot_delete_prod_environment"),
     *("invalid_is_prod_flag", "provider_in_use", "multiple_webhook_signing_keys"),
     *("webhook_endpoint_off", "rotation_failed", "unknown_environment"),
+    # of the proxy
+    *("invalid_headers", "server_error", "base_url_override_not_allowed", "missing_api_url"),
+    *("unsupported_auth", "unknown_provider", "connection_refresh_backoff"),
+    *("provider_unavailable", "response_too_large"),
 }
 
 
