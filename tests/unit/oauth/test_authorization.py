@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
 
 import pytest
 
@@ -292,6 +293,42 @@ def test_one_complete_side_of_an_alternative_is_enough() -> None:
         authorization_url="https://${connectionConfig.host}/a || https://auth.example.com/a"
     )
     assert missing_parameters(entry, {}) == ()
+
+
+def test_of_an_alternative_that_is_not_complete_the_first_side_is_asked_for() -> None:
+    entry = provider(
+        authorization_url="https://${connectionConfig.a}.example/x || "
+        "https://${connectionConfig.b}.example/x",
+        authorization_params={"a": "${connectionConfig.a}", "expiring": 1},
+    )
+    assert missing_parameters(entry, {}) == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("url", "start"),
+    [
+        ("https://auth.example.com", "https://auth.example.com/?response_type=code&"),
+        ("http://localhost:4500/a", "http://localhost:4500/a?response_type=code&"),
+        ("http://[::1]:4500/a", "http://[::1]:4500/a?response_type=code&"),
+    ],
+)
+def test_an_endpoint_may_have_no_path_or_stand_on_loopback(url: str, start: str) -> None:
+    assert url_for(provider(authorization_url=url)).startswith(start)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user@auth.example.com/a", "https:///a", "ftp://a.example"]
+)
+def test_the_browser_is_not_sent_to_what_is_no_plain_address(url: str) -> None:
+    with pytest.raises((InterpolationError, InvalidAuthorizationUrl)):
+        url_for(provider(authorization_url=url))
+
+
+def test_a_nonce_is_a_random_uuid_and_the_same_wherever_it_stands() -> None:
+    entry = provider(authorization_params={"nonce": "${random}", "again": "${random}"})
+    given = dict(query(url_for(entry)))
+    assert UUID(given["nonce"]).version == 4
+    assert given["again"] == given["nonce"]
 
 
 def test_an_entry_of_another_grant_is_recognized() -> None:

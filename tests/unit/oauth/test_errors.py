@@ -54,6 +54,10 @@ def read(payload, status: int = 400, secrets=(), **headers: str) -> TokenError:
         ({"error": "server_error"}, 400, "transient"),
         ({"error": "x"}, 408, "transient"),
         ({"error": "x"}, 409, "transient"),
+        ({"error": "x"}, 425, "transient"),
+        ({"error": "slow_down"}, 500, "throttled"),
+        ({"error": "x"}, 300, "configuration"),
+        ({"error": "x"}, 299, "unusable"),
         ({}, 500, "transient"),
         ({"error": "invalid_grant"}, 500, "transient"),
         ({"error": "invalid_client"}, 503, "transient"),
@@ -68,6 +72,11 @@ def test_a_refusal_is_read_by_what_it_means(payload, status, kind) -> None:
 def test_an_unavailable_server_that_names_a_time_throttles() -> None:
     error = read({}, 503, retry_after="30")
     assert (error.kind, error.retry_after) == ("throttled", 30.0)
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_another_failure_of_a_server_throttles_nobody(status: int) -> None:
+    assert read({}, status, retry_after="30").kind == "transient"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +200,32 @@ def test_what_was_sent_shows_neither_in_the_code_nor_in_the_description() -> Non
 )
 def test_a_code_that_is_a_number_is_told(payload, code) -> None:
     assert read(payload).code == code
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "description"),
+    [
+        ({"error": {"code": "a_b", "message": "Inner"}, "message": "Outer"}, "a_b", "Inner"),
+        ({"errors": [{"message": "First"}, {"message": "Second"}]}, "http_400", "First"),
+        ({"errors": ["Listed"], "error_description": "Own"}, "http_400", "Own"),
+        ({"error": "odd_thing", "code": "invalid_grant"}, "invalid_grant", "odd_thing"),
+        ({"error": "odd_thing", "code": "other_thing", "msg": "Why"}, "odd_thing", "Why"),
+        ({"error": "Two Words", "detail": "Why"}, "two_words", "Why"),
+    ],
+)
+def test_the_nearest_reason_and_the_code_that_is_known_are_told(payload, code, description) -> None:
+    error = read(payload)
+    assert (error.code, error.description) == (code, description)
+
+
+def test_a_sentence_of_up_to_500_characters_is_a_reason() -> None:
+    sentence = "words " * 83 + "of"
+    assert len(sentence) == 500
+    for status, told in ((400, True), (302, False)):
+        error = from_answer(text_answer(sentence, status), None, secrets=(), now=NOW)
+        assert error.description.startswith("words words") is told
+    quoted = from_answer(text_answer('"Blocked"', 403), None, secrets=(), now=NOW)
+    assert quoted.description == "Blocked"
 
 
 def test_a_reason_in_plain_text_is_told_without_what_was_sent() -> None:

@@ -74,6 +74,9 @@ def test_an_entry_may_say_where_the_answer_holds_the_end(answer) -> None:
         (json_answer({"active": True, "exp": int(NOW) - 60}), "did not say"),
         (EgressFailed("timeout", sent=True), "(network_timeout)"),
         (json_answer({}, 302), "(http_302)"),
+        (json_answer({"active": "false", "exp": int(NOW) + 60}), "(inactive)"),
+        (json_answer({"error": "marked-access-token"}, 400), "(http_400)"),
+        (json_answer({"error": "marked-client-secret"}, 400), "(http_400)"),
     ],
 )
 def test_whatever_comes_of_asking_the_tokens_are_kept(answer, told) -> None:
@@ -82,6 +85,26 @@ def test_whatever_comes_of_asking_the_tokens_are_kept(answer, told) -> None:
     assert found.access_token.reveal() == "marked-access-token"
     assert told in remark
     assert "marked" not in remark
+
+
+def test_the_question_is_a_form_and_takes_no_longer_than_the_exchange_has_left() -> None:
+    egress = replying(json_answer({"active": True, "exp": int(NOW) + 60}))
+    ask(
+        egress,
+        left=1.0,
+        config={"realm": "r1"},
+        introspection={
+            "url": URL,
+            "params": {"realm": "${connectionConfig.realm}", "id": "${clientId}"},
+        },
+    )
+    [sent] = egress.sent
+    assert sent.options["deadline"] == 1.0
+    assert sent.headers == {
+        "Accept": "application/json",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    assert (sent.form["realm"], sent.form["id"]) == ("r1", "the-client")
 
 
 def test_nobody_is_asked_when_no_time_is_left() -> None:

@@ -43,6 +43,7 @@ ENDPOINTS = ("https://login.honest.example/authorize?p=1", "https://api.honest.e
         "https://login.honest.example/tenant/v2.0",
         "https://LOGIN.honest.example:443",
         "https://api.honest.example:8443/",
+        "https://login.honest.example.",
     ],
 )
 @pytest.mark.parametrize("required", [True, False])
@@ -67,6 +68,11 @@ def test_an_issuer_of_an_entry_that_names_none_has_the_host_of_an_endpoint(
         "https://login.honest.example#x",
         "https://login.honest.example:port",
         "https://login.honest.example /",
+        'https://login.honest.example/"',
+        "https://login.honest.example/<",
+        "https://login.honest.example/>",
+        "https://login.honest.example/\n",
+        "https://login.honest.example/a@b",
         "login.honest.example",
         "//login.honest.example",
         "",
@@ -91,6 +97,20 @@ def test_the_endpoints_are_those_of_this_connection() -> None:
     for given in ("https://other.example.com", "https://${connectionConfig.sub}.example.com"):
         with pytest.raises(issuer.IssuerMismatch):
             issuer.check_answer(given, entry, {"sub": "acme"})
+
+
+@pytest.mark.parametrize("named", [{}, {"issuer": ISSUER}])
+def test_an_entry_says_whether_an_answer_must_name_its_issuer(named: dict[str, str]) -> None:
+    issuer.check_answer(None, provider(**named), {})
+    with pytest.raises(issuer.IssuerMismatch) as mismatch:
+        issuer.check_answer(None, provider(issuer_required=True, **named), {})
+    assert mismatch.value.reason == "missing"
+
+
+def test_an_entry_without_token_url_is_known_by_where_it_sends_browsers() -> None:
+    issuer.check_answer("https://auth.example.com", provider(token_url=""), {})
+    with pytest.raises(issuer.IssuerMismatch):
+        issuer.check_answer("https://", provider(token_url=""), {})
 
 
 def test_the_issuer_of_an_entry_may_be_another_one_for_each_connection() -> None:

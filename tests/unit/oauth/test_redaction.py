@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from urllib.parse import quote
 
 import pytest
@@ -33,6 +33,26 @@ def test_a_secret_does_not_come_back_whole_in_part_or_encoded(echo: str) -> None
 def test_basic_credentials_do_not_come_back() -> None:
     header = b64encode(f"id:{SECRET}".encode()).decode()
     assert header not in cleaned(f"got {header}", basic_spellings("id", SECRET))
+
+
+def test_both_spellings_of_basic_credentials_are_known() -> None:
+    plain_one, encoded = (b64decode(each) for each in basic_spellings("i d", "s&e"))
+    assert (plain_one, encoded) == (b"i d:s&e", b"i+d:s%26e")
+
+
+@pytest.mark.parametrize(("length", "whole"), [(299, True), (300, True), (301, False)])
+def test_a_text_keeps_its_last_character_as_long_as_it_may_be(length: int, whole: bool) -> None:
+    text = ("ab " * 101)[: length - 1] + "!"
+    for shown in (cleaned(text), plain(text, 300)):
+        assert shown == (text if whole else text[:299] + "…")
+
+
+def test_secrets_side_by_side_leave_what_stands_around_them() -> None:
+    assert cleaned("a12345678b87654321c", ["12345678", "87654321"]) == "a***b***c"
+    assert cleaned("12345678", ["12345678"]) == "***"
+    assert cleaned("x12345678", ["12345678"]) == "x***"
+    assert cleaned("pin 1234!", ["1234"]) == "pin ***!"
+    assert cleaned("nothing", [""]) == "nothing"
 
 
 def test_a_long_opaque_run_is_masked_although_nobody_named_it() -> None:

@@ -8,7 +8,15 @@ from keystow.egress.errors import EgressFailed, EgressRefused
 from keystow.oauth.revocation import RevocationResult, revoke
 from keystow.oauth.token_answer import TokenSet
 from keystow.secret import Secret
-from tests.unit.oauth.doubles import CLIENT, NOW, json_answer, provider, replying, text_answer
+from tests.unit.oauth.doubles import (
+    CLIENT,
+    NOW,
+    PUBLIC_CLIENT,
+    json_answer,
+    provider,
+    replying,
+    text_answer,
+)
 
 URL = "https://auth.example.com/revoke"
 
@@ -122,6 +130,61 @@ def test_a_call_of_the_providers_own_carries_the_connections_token() -> None:
     assert sent.url == "https://api.example.com/auth/revoke"
     assert sent.headers["Authorization"] == "Bearer marked-access"
     assert sent.form == {"token": "marked-access", "id": "the-client"}
+
+
+def test_a_revocation_is_a_form_that_asks_for_json() -> None:
+    egress = replying(text_answer("", 200))
+    run(egress, revocation_url=URL)
+    assert egress.sent[0].headers == {
+        "Accept": "application/json",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+
+
+def test_a_public_client_names_itself_where_the_entry_wants_basic() -> None:
+    egress = replying(text_answer("", 200))
+    entry = provider(revocation_url=URL, revocation_auth="basic")
+    revoke(egress, entry, PUBLIC_CLIENT, tokens(), connection_config={}, now=NOW)
+    [sent] = egress.sent
+    assert sent.form["client_id"] == "the-client"
+    assert "Authorization" not in sent.headers
+
+
+def test_a_call_of_the_providers_own_may_have_a_body_of_json_and_headers() -> None:
+    egress = replying(text_answer("", 200))
+    call = {
+        "method": "POST",
+        "url": "https://${connectionConfig.site}.example.com/end",
+        "headers": {"Authorization": "Token ${accessToken}", "X-Site": "${connectionConfig.site}"},
+        "body": {"refresh": "${refresh_token}", "all": True},
+    }
+    assert run(egress, config={"site": "acme"}, on_disconnect=call).outcome == "done"
+    [sent] = egress.sent
+    assert (sent.method, sent.url) == ("POST", "https://acme.example.com/end")
+    assert sent.json == {"refresh": "marked-refresh", "all": True}
+    assert sent.headers == {
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "Authorization": "Token marked-access",
+        "X-Site": "acme",
+    }
+
+
+def test_a_call_without_method_or_body_is_a_get_of_nothing() -> None:
+    egress = replying(text_answer("", 200))
+    run(egress, on_disconnect={"url": "https://api.example.com/end"})
+    [sent] = egress.sent
+    assert (sent.method, sent.body) == ("GET", None)
+    assert "Content-Type" not in sent.headers
+
+
+def test_a_call_of_the_providers_own_that_fails_shows_no_secret() -> None:
+    call = {"url": "https://api.example.com/end"}
+    for echo in ("marked-access", "marked-refresh", "marked-client-secret"):
+        result = run(
+            replying(json_answer({"error": "odd", "message": echo}, 400)), on_disconnect=call
+        )
+        assert (result.outcome, "marked" in result.detail) == ("failed", False)
 
 
 def test_a_call_that_needs_a_refresh_token_is_not_made_without_one() -> None:
