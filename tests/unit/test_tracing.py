@@ -112,6 +112,31 @@ def test_an_exchange_shows_by_host_method_and_status(
     assert not [each for each in ("t0ps3cr3t", "pa55") if each in str(told)]
 
 
+@pytest.mark.parametrize("url", ["https://[broken/", "", "https://"])
+def test_an_exchange_without_a_readable_host_shows_as_one_of_an_unknown_host(
+    heard, monkeypatch, url
+):
+    monkeypatch.setattr(Egress, "send", lambda *_, **__: Answer(200, {}, b""))
+    TracedEgress(allow_loopback=True).send("GET", url)
+    assert heard()["name"] == "unknown"
+
+
+def test_an_exchange_is_handed_on_as_it_is_and_shows_how_long_it_took(heard, monkeypatch):
+    sent: list[Any] = []
+    moments = iter((100.0, 107.5))
+
+    def send(_egress: Egress, *call: Any, **options: Any) -> Answer:
+        sent.append((*call, options))
+        return Answer(200, {}, b"")
+
+    monkeypatch.setattr(Egress, "send", send)
+    monkeypatch.setattr(tracing.time, "time", lambda: next(moments))
+    TracedEgress(allow_loopback=True).send("put", SECRET, body=b"x", deadline=3)
+    assert sent == [("put", SECRET, {"body": b"x", "deadline": 3})]
+    told = heard()
+    assert (told["start_time"], told["end_time"]) == (100.0, 107.5)
+
+
 def test_an_exchange_that_failed_shows_as_a_fault_and_fails_as_before(heard, monkeypatch):
     def fail(*_: Any, **__: Any) -> Answer:
         raise EgressFailed("timeout", sent=True)

@@ -119,6 +119,20 @@ def test_a_failure_of_a_former_authorization_is_not_told_of_the_new_one(world: R
     assert world.secret().failure is None
 
 
+def test_a_late_failure_does_not_hide_the_token_that_somebody_else_got(world: Refreshing) -> None:
+    def overtaken(number: int) -> Any:
+        if number > 1:
+            return None
+        world.ctx.clock.advance(70)  # the lease is over
+        assert engine.refresh(world.ctx, world.secret()).state == "refreshed"
+        return answer(503, {})
+
+    world.provider.fault = overtaken
+    outcome = engine.refresh(world.ctx, world.secret())
+    assert (outcome.state, outcome.secret) == ("changed", world.secret())
+    assert (world.secret().version, world.secret().failure) == (2, None)
+
+
 def test_a_refresher_that_lost_the_race_hands_out_the_token_that_won(world: Refreshing) -> None:
     def overtaken(number: int) -> None:
         if number > 1:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from urllib.parse import quote
+from functools import partial
+from html import escape
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +30,12 @@ def test_a_secret_does_not_come_back_whole_in_part_or_encoded(echo: str) -> None
     assert shown.startswith("the token ***")
     windows = (SECRET[i : i + 8] for i in range(len(SECRET) - 7))
     assert not any(window in shown for window in windows)
+
+
+@pytest.mark.parametrize("spell", [partial(quote, safe=""), quote_plus, escape])
+def test_a_secret_of_many_signs_does_not_come_back_in_any_spelling(spell) -> None:
+    secret = "a/b c&d/e f&g"
+    assert cleaned(f"no {spell(secret)} here", [secret]) == "no *** here"
 
 
 def test_basic_credentials_do_not_come_back() -> None:
