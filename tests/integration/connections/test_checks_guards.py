@@ -8,10 +8,11 @@ import pytest
 
 from keystow import metrics
 from keystow.catalog.errors import InterpolationError
+from keystow.clock import iso
 from keystow.egress.client import Answer
 from keystow.records.connection import StoredSecret
 from keystow.refresh import checks, engine, lease
-from keystow.registry import integrations
+from keystow.registry import integrations, providers
 from keystow.store import Update, tables
 from tests.integration.connections.world import World
 from tests.support import FakeEgress
@@ -83,10 +84,11 @@ def test_a_check_that_could_be_cut_off_is_not_begun(world: Checking) -> None:
     assert world.secret() == before, "no lease is left behind"
 
 
-def test_a_check_without_its_integration_ends_the_checks(
-    world: Checking, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gone", [(integrations, "by_id"), (providers, "find")])
+def test_a_check_without_its_integration_or_entry_ends_the_checks(
+    world: Checking, monkeypatch: pytest.MonkeyPatch, gone: tuple[Any, str]
 ) -> None:
-    monkeypatch.setattr(integrations, "by_id", lambda *_place: None)
+    monkeypatch.setattr(*gone, lambda *_place: None)
     checks.check(world.ctx, world.secret())
     assert world.secret().due_at is None
     assert world.web.sent == []
@@ -214,17 +216,17 @@ def test_a_refusal_stands_in_the_log_with_the_answer(world: Checking) -> None:
 
 def test_a_connection_whose_checks_end_leaves_nothing_in_the_due_index(world: Checking) -> None:
     refused(world)
-    before = world.read("c1", "hosted").json()["updated_at"]
     world.ctx.clock.advance(60)
     world.no_more_checks()
     checks.check(world.ctx, world.secret())
     row = world.ctx.store.get(world.secret().key)
     assert not {"due_at", "due_shard", "host", "failure"} & set(row)
-    assert world.read("c1", "hosted").json()["updated_at"] > before, "its error is over"
+    changed = world.read("c1", "hosted").json()["updated_at"]
+    assert changed[:19] == iso(world.ctx.clock.now())[:19], "its error is over"
 
 
-def test_a_check_leaves_no_lease_behind(world: Checking) -> None:
+def test_a_check_leaves_no_lease_behind_and_uses_up_no_callers_turn(world: Checking) -> None:
     for verdict in (200, 401, 503):
         world.web.default = verdict
         checks.check(world.ctx, world.secret())
-        assert world.secret().lease_until is None
+        assert (world.secret().lease_until, world.secret().forced_at) == (None, None)

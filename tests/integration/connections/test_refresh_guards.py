@@ -8,11 +8,13 @@ import pytest
 
 from keystow.modes import mode_of
 from keystow.records.connection import Sealed
+from keystow.records.integration import Integration
 from keystow.refresh import engine, throttle, worker
 from keystow.refresh.lease import LEASE_MS
+from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.store import Put, StoreUnavailable, Update
-from keystow.vault import VaultUnavailable
+from keystow.vault import VaultError, VaultUnavailable
 from tests.authorization_server import DEFINITION
 from tests.integration.connections.world import Refreshing, World
 
@@ -54,7 +56,8 @@ def test_during_a_pause_neither_kms_nor_the_provider_is_asked(
     world.ctx.clock.advance(1)
     monkeypatch.setattr(world.ctx.vault, "warm", lambda *_place: pytest.fail("no key is needed"))
     asked = (world.ctx.kms.generated, world.ctx.kms.unwrapped)
-    assert engine.refresh(world.ctx, world.secret()).state == "paused"
+    outcome = engine.refresh(world.ctx, world.secret())
+    assert (outcome.state, outcome.secret) == ("paused", world.secret())
     assert (world.ctx.kms.generated, world.ctx.kms.unwrapped) == asked
     assert world.provider.requests == []
 
@@ -114,14 +117,32 @@ def test_a_refresh_token_is_not_sent_to_a_host_that_the_entry_does_not_allow() -
     assert secret.lease_until is None
 
 
-def test_a_refresh_whose_integration_is_gone_asks_nobody_and_says_so(
-    world: Refreshing, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gone", [(integrations, "by_id"), (providers, "find")])
+def test_a_refresh_whose_integration_or_entry_is_gone_asks_nobody_and_says_so(
+    world: Refreshing, monkeypatch: pytest.MonkeyPatch, gone: tuple[Any, str]
 ) -> None:
-    monkeypatch.setattr(engine.integrations, "by_id", lambda *_place: None)
+    monkeypatch.setattr(*gone, lambda *_place: None)
     assert engine.refresh(world.ctx, world.secret()).state == "failed"
     secret = world.secret()
     assert secret.failure is not None
     assert (secret.failure.kind, secret.failure.code) == ("configuration", "integration_missing")
+    assert secret.lease_until is None
+    assert world.provider.requests == []
+
+
+def test_a_refresh_whose_integration_does_not_open_asks_nobody_and_says_so(
+    world: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_parts: Any) -> Any:
+        raise VaultError("of another key")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Integration, "secrets", closed)
+        assert engine.refresh(world.ctx, world.secret()).state == "failed"
+    secret = world.secret()
+    assert secret.failure is not None
+    assert (secret.failure.kind, secret.failure.code) == ("configuration", "integration_unreadable")
+    assert not secret.failure.doubt
     assert secret.lease_until is None
     assert world.provider.requests == []
 
@@ -150,6 +171,7 @@ def test_what_is_missing_before_anything_is_sent_passes_by_itself(
     secret = world.secret()
     assert secret.failure is not None
     assert (secret.failure.kind, secret.failure.code) == ("transient", "unavailable")
+    assert secret.failure.description == type(error).__name__
     assert not secret.failure.doubt, "nothing was sent, so nothing can be used up"
     assert secret.lease_until is None, "who comes next need not wait"
     world.ctx.clock.advance(60)

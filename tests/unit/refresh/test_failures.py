@@ -129,6 +129,14 @@ def test_only_of_a_dead_grant_is_said_that_a_lost_answer_may_have_ended_it(kind:
     assert told_of(TokenError(kind, "code", "Words"), doubted) == "Words"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_destination_that_is_not_allowed_is_a_matter_of_configuration(kind: Kind) -> None:
+    failure = failure_of(
+        TokenError(kind, "code"), previous=None, now=NOW, lease_until=NOW, log_id="", random=HIGHEST
+    )
+    assert failure.kind == ("configuration" if kind == "refused" else kind)
+
+
 def test_doubt_about_a_token_stays_until_it_is_replaced() -> None:
     def after(error: TokenError, previous: Failure | None) -> bool:
         return failure_of(

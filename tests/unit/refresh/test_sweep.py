@@ -205,6 +205,20 @@ def test_what_changed_since_it_was_read_is_left_to_whoever_changed_it(
     assert due.due_at(key) <= due.now + 1
 
 
+def test_a_batch_of_which_nothing_is_left_sends_no_message(due: Due) -> None:
+    key = due.row("a")
+    real = due.ctx.store.query
+
+    def query(*place: Any, **options: Any) -> Any:
+        page = real(*place, **options)
+        due.ctx.store.delete(key)
+        return page
+
+    due.ctx.store.query = query
+    assert sweep.sweep(due.ctx) == 0
+    assert due.queues.refresh == []
+
+
 def test_what_the_queue_does_not_take_is_not_counted_and_comes_due_again(due: Due) -> None:
     key = due.row("a")
     due.queues.unavailable = True
