@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import threading
 from functools import partial
@@ -107,7 +109,11 @@ class Customer:
 
     def prepare(self, token: str, work: str) -> None:
         """Make the button do this with a client of this session."""
-        config = {"host": self._stack.api_url, "connectSessionToken": token}
+        self.prepare_client({"connectSessionToken": token}, work)
+
+    def prepare_client(self, given: dict[str, str], work: str) -> None:
+        """Make the button do this with a client that is given this."""
+        config = {"host": self._stack.api_url, **given}
         self.page.evaluate("([config, work]) => prepare(config, work)", [config, work])
 
     def click(self) -> None:
@@ -230,6 +236,85 @@ def test_reconnect_keeps_the_connection(
     after = driving.done(driving.read(api, provider.integration, made))
     assert after["id"] == before["id"]
     assert after["credentials"]["access_token"] != before["credentials"]["access_token"]
+
+
+HMAC_KEY = "a key that only the backend knows"
+
+
+@pytest.fixture
+def public_key(stack: RunningStack) -> Iterator[str]:
+    """The public key of an environment that takes it."""
+    with driving.client(stack, stack.keys["account_key"]) as account:
+        (dev,) = driving.done(account.get("/environments?name=dev"))["data"]
+        place = f"/environments/{dev['uuid']}"
+        wish = {"hmac_enabled": True, "hmac_key": HMAC_KEY}
+        driving.done(account.patch(place, json=wish))
+        assert dev["public_key"] == stack.keys["public_key"]
+        yield dev["public_key"]
+        driving.done(account.patch(place, json={"hmac_enabled": False}))
+
+
+def signed(integration: str, connection_id: str) -> str:
+    """What a backend hands to its page."""
+    text = f"{integration}:{connection_id}"
+    return hmac.new(HMAC_KEY.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def with_hmac(integration: str, connection_id: str, digest: str, **more: Any) -> str:
+    """The call of the early guides."""
+    options = {"hmac": digest, "detectClosedAuthWindow": True, **more}
+    given = ", ".join(json.dumps(each) for each in (integration, connection_id, options))
+    return f"(nango) => nango.auth({given})"
+
+
+def test_auth_with_a_public_key_and_an_hmac_makes_the_connection_that_was_signed(
+    customer: Customer, api: httpx.Client, provider: driving.Provider, public_key: str
+) -> None:
+    name, connection_id = provider.integration, "user@1"
+    work = with_hmac(name, connection_id, signed(name, connection_id), user_scope=["a", "b"])
+    for _made_and_authorized_anew in range(2):
+        customer.prepare_client({"publicKey": public_key}, work)
+        popup = customer.popup()
+        assert "user_scope=a%2Cb" in popup.url
+        answer(popup, "Approve")
+        made = customer.outcome()["value"]
+        assert (made["connectionId"], made["isPending"]) == (connection_id, False)
+        found = driving.done(driving.read(api, name, connection_id))
+        assert provider.works(found["credentials"]["access_token"])
+
+
+def test_auth_with_a_public_key_and_a_typed_in_key_opens_no_window(
+    customer: Customer, api: httpx.Client, public_key: str
+) -> None:
+    credentials = {"apiKey": "demo-key-ada-0001"}
+    digest = signed("demo-api-key", "user@2")
+    work = with_hmac("demo-api-key", "user@2", digest, credentials=credentials)
+    customer.prepare_client({"publicKey": public_key}, work)
+    customer.click()
+    assert customer.outcome()["value"]["connectionId"] == "user@2"
+    found = driving.done(driving.read(api, "demo-api-key", "user@2"))
+    assert found["credentials"]["apiKey"] == credentials["apiKey"]
+
+
+@pytest.mark.parametrize(("digest", "type_"), [("0" * 64, "invalid_hmac"), ("", "missing_hmac")])
+def test_auth_with_a_public_key_rejects_what_the_backend_did_not_sign(
+    customer: Customer, provider: driving.Provider, public_key: str, digest: str, type_: str
+) -> None:
+    customer.prepare_client(
+        {"publicKey": public_key}, with_hmac(provider.integration, "user@3", digest)
+    )
+    customer.click()
+    assert customer.outcome()["type"] == type_
+
+
+def test_auth_with_a_public_key_rejects_where_it_is_not_switched_on(
+    customer: Customer, stack: RunningStack, provider: driving.Provider
+) -> None:
+    name = provider.integration
+    key = {"publicKey": stack.keys["public_key"]}
+    customer.prepare_client(key, with_hmac(name, "user@4", signed(name, "user@4")))
+    customer.click()
+    assert customer.outcome()["type"] == "deprecated_authentication"
 
 
 OPEN = """(nango) => {{
