@@ -151,7 +151,7 @@ def change_environment(ctx: Context, request: Request) -> Response:
     removed = "callback_url" in body.model_fields_set and not body.callback_url
     callback_url = "" if removed else body.callback_url
     wish = service.Change(body.name, is_production, callback_url, _public_keys(body))
-    service.change(ctx, environment, wish)
+    service.change(ctx, environment, wish, maker)
     if body.webhook_signing_key is not None:
         signing_key = Secret(body.webhook_signing_key)
         service.rotate_signing_key(ctx, environment.id, maker, signing_key)

@@ -307,6 +307,18 @@ def test_a_key_may_be_kept_changed_and_removed(page: Page) -> None:
     assert (stored.hmac_key, stored.hmac_enabled) == (None, False)
 
 
+def test_the_activity_tells_who_switched_it(page: Page) -> None:
+    page.ctx.clock.advance(1)
+    page.set(name="renamed")
+    page.set(hmac_enabled=False)
+    found = page.app.get("/activity?type=environment/change_public_keys").json()["data"]
+    told = [page.app.get(f"/activity/{each['id']}").json()["data"]["messages"] for each in found]
+    texts = [messages[0]["message"] for messages in told]
+    assert texts == ["Public keys are refused", "Public keys are taken under another HMAC key"]
+    assert told[0][0]["meta"]["by"].startswith("account (")
+    assert SECRET not in json.dumps(told)
+
+
 def test_an_environment_may_be_made_with_it(page: Page) -> None:
     body = {"name": "early", "hmac_enabled": True}
     refused = page.app.post("/environments", body, key=page.account)

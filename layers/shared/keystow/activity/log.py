@@ -64,6 +64,7 @@ OPERATIONS: Final = frozenset(
         ("environment", "change_api_key"),
         ("environment", "delete_api_key"),
         ("environment", "rotate_webhook_signing_key"),
+        ("environment", "change_public_keys"),
         ("webhook", "connection_create"),
         ("webhook", "connection_refresh"),
         ("webhook", "connection_delete"),

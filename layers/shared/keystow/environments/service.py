@@ -258,8 +258,8 @@ class Change(Value):
     public_keys: PublicKeys = PublicKeys()
 
 
-def change(ctx: Context, environment: Environment, wish: Change) -> None:
-    """Rename an environment, or set its flag of production and its callback.
+def change(ctx: Context, environment: Environment, wish: Change, by: ApiKey | None = None) -> None:
+    """Rename an environment, or set its flag of production, its callback and its public keys.
 
     Raises:
         ApiError: 404; 409 ``conflict`` when the name is taken, or the environment was renamed at
@@ -294,6 +294,11 @@ def change(ctx: Context, environment: Environment, wish: Change) -> None:
             raise ApiError("conflict", "Environment already exists") from None
         required(ctx, environment.id)
         raise ApiError("conflict", "The environment was changed at the same moment") from None
+    if pointing:
+        state = "taken" if hmac["hmac_enabled"] else "refused"
+        key = " under another HMAC key" if "hmac_key" in hmac else ""
+        told = Message("info", f"Public keys are {state}{key}", issuing.maker_of(by))
+        log.record(ctx, environment.id, "environment", "change_public_keys", "success", told)
 
 
 def _public_keys(
