@@ -13,10 +13,13 @@ import pytest
 
 from keystow.egress.client import Answer
 from keystow.egress.errors import EgressFailed
+from keystow.environments import keys
 from keystow.log import logger
 from keystow.refresh import sweep, worker
+from keystow.secret import Secret
+from keystow.sessions import public_keys
 from tests.app import App, invoke
-from tests.support import Outside, Sent, make_context, seed_environment
+from tests.support import Outside, Sent, claim_names, make_context, seed_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +85,12 @@ class Life:
             self.ctx, signing_key=SIGNING_KEY, primary_url=f"https://hooks.example.com/{IN_URL}"
         )
         self.app = App(self.ctx, seeded.secret_key)
-        self.secrets = {MARK, SIGNING_KEY, seeded.secret_key}
+        self.environment = seeded.environment
+        claim_names(self.ctx, seeded.environment)
+        _key, account, writes = keys.new_key(self.ctx, keys.ACCOUNT, "a", keys.ACCOUNT_SCOPES)
+        self.ctx.store.transact(list(writes))
+        self.account = account.reveal()
+        self.secrets = {MARK, SIGNING_KEY, seeded.secret_key, self.account}
         self.errors: list[str] = []
         self.messages: list[str] = []
         self.browser_sees: list[str] = []
@@ -156,6 +164,7 @@ class Life:
                 self.provider.mood = mood
                 self.one_connection(expires)
         self.provider.mood = "good"
+        self.public_key()
         self.wrong_requests(token)
         self.ctx.clock.advance(3_000)
         sweep.sweep(self.ctx)
@@ -184,6 +193,23 @@ class Life:
         for each in listed.json()["data"]:
             replayed = self.call("POST", f"/webhook-deliveries/{each['id']}/replay")
             self.told.append(replayed.body.decode())
+
+    def public_key(self) -> None:
+        """A browser that comes with a public key, and variables that a backend keeps."""
+        place = f"/environments/{self.environment.uuid}"
+        for wish in ({"hmac_enabled": True, "hmac_key": f"{MARK}-hmac"}, {"hmac_key": [MARK]}):
+            self.call("PATCH", place, wish, key=self.account)
+        digest = public_keys.digest(Secret(f"{MARK}-hmac"), "key", "user-1")
+        self.secrets.add(digest)
+        public = f"public_key={self.environment.public_key}&connection_id=user-1"
+        for given in (digest, f"{MARK}-wrong"):
+            path = f"/api-auth/api-key/key?{public}&hmac={given}"
+            self.call("POST", path, {"apiKey": f"{MARK}-key"})
+        for name in ("A", "no name"):
+            kept = {"variables": [{"name": name, "value": f"{MARK}-variable"}]}
+            self.call("PUT", "/environment-variables", kept)
+        assert f"{MARK}-variable" in self.call("GET", "/environment-variables").body.decode()
+        self.call("GET", "/connections/user-1?provider_config_key=key")
 
     def one_connection(self, expires: str) -> None:
         credentials = {
