@@ -24,11 +24,13 @@ TOO_LARGE: Final = 7_000_000  # bytes; over the 6 MB that a function takes
 GREEDY: Final = "GET /connections/{connectionId+}"
 # An id with a slash in it reaches the function of this route only if the route is greedy.
 READ: Final = "/connections/verify%2Faws?provider_config_key=none"
+WEBDAV: Final = "PROPFIND"
+PROXY: Final = "/proxy/verify-aws"
 POPUP: Final = "/oauth/connect/verify-aws"  # without a session: refused, or sent on once
 
 
 def api_answers(deployed: Deployed) -> Iterator[Finding]:
-    """Health, readiness, an unknown route, and a route whose id holds a slash."""
+    """Health, readiness, an unknown route, an id that holds a slash, and an unusual method."""
     url = deployed.outputs["ApiUrl"]
     for path in ("/health", "/ready"):
         answer = ask(deployed, url, "GET", path)
@@ -44,6 +46,12 @@ def api_answers(deployed: Deployed) -> Iterator[Finding]:
         closed.status == http.client.UNAUTHORIZED,
         f"a connection read without a key answered {closed.status}, not 401",
     )
+    if not deployed.chosen.get("PublicUrl"):  # CloudFront lets seven methods through
+        odd = ask(deployed, url, WEBDAV, PROXY)
+        yield expect(
+            odd.status == http.client.UNAUTHORIZED,
+            f"a {WEBDAV} of the proxy answered {odd.status}, not 401",
+        )
     yield told(url)
 
 

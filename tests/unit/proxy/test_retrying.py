@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import Any
 
 import pytest
@@ -61,6 +63,44 @@ def test_the_provider_says_how_long_to_wait(
     headers: dict[str, str], entry: dict[str, Any], seconds: float
 ) -> None:
     assert pause(answer(429, **headers), entry, 1, NOW, CountingRandom()) == pytest.approx(seconds)
+
+
+IN_BODY = {"path": "error.message", "value": "/Rate limit\\. +Retry after (.+)/"}
+
+
+def told(message: Any, **headers: str) -> Answer:
+    body = json.dumps({"error": {"message": message}}).encode()
+    if headers.get("content_encoding"):
+        body = gzip.compress(body)
+    return Answer(429, answer(429, **headers).headers, body)
+
+
+@pytest.mark.parametrize(
+    ("message", "strategy", "seconds"),
+    [
+        ("Rate limit.  Retry after 2026-01-01T00:00:08.000Z", "at", 8),
+        (f"Rate limit. Retry after {int(NOW) + 8}", "at", 8),
+        ("So: Rate limit. Retry after 8", "after", 8),
+        ("Rate limit. Retry after 2025-01-01T00:00:00Z", "at", 0),
+        ("Rate limit. Retry after tomorrow", "at", 3),
+        ("Rate limit. Retry after a while", "after", 3),
+        ("Something else", "at", 3),
+        (["Rate limit. Retry after 8"], "after", 3),
+    ],
+)
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_the_text_of_an_error_may_say_so(
+    message: Any, strategy: str, seconds: float, coding: str
+) -> None:
+    entry = {"in_body": {**IN_BODY, "strategy": strategy}}
+    found = told(message, retry_after="3", content_encoding=coding)
+    assert pause(found, entry, 1, NOW, CountingRandom()) == pytest.approx(seconds)
+
+
+def test_a_body_that_is_none_says_nothing() -> None:
+    entry = {"in_body": {**IN_BODY, "strategy": "at"}}
+    found = Answer(429, {"retry-after": "3"}, b"<html>")
+    assert pause(found, entry, 1, NOW, CountingRandom()) == 3
 
 
 @pytest.mark.parametrize("reason", [answer(500), answer(429, retry_after="often"), None])

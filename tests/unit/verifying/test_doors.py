@@ -44,6 +44,7 @@ CASES = [
     Case("API", "own error", answers("no", body=b'{"message": "Not Found"}')),
     Case("API", "own error", answers("no", body=b"<html>")),
     Case("API", "answered 404, not 401", answers("read", status=404)),
+    Case("API", "PROPFIND of the proxy answered 403", answers("odd method", status=403)),
     Case("API", "no answer", answers("health", raises=TimeoutError("timed out"))),
     Case("CORS", "preflight answered 404", answers("preflight", status=404)),
     Case("CORS", "the origin", header("preflight", f"{PREFLIGHT}allow-origin", "https://x")),

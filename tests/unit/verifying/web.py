@@ -65,6 +65,7 @@ class Web:
             "default endpoint": bool(closed),
             "popup": path.startswith("/oauth/connect/"),
             "read": path.startswith("/connections/"),
+            "odd method": method == "PROPFIND",
         }
         plain = path.strip("/").partition("/")[0]  # health, ready, no
         return next((kind for kind, fits in kinds.items() if fits), plain)
@@ -94,6 +95,7 @@ class Web:
             "cors": (200, base, b"{}"),
             "no": (404, base, error("not_found")),
             "read": (401, base, error("missing_auth_header")),
+            "odd method": (401, base, error("missing_auth_header")),
             "invalid key": (401, base, error("unknown_api_key")),
             "large": (413, {}, b""),
             "host": (403, {}, b'{"message":"Forbidden"}'),

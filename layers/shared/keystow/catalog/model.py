@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from keystow.catalog import honoured, hosts, loader, patterns, rules
+from keystow.catalog import honoured, hosts, loader, patterns, retry_text, rules
 from keystow.catalog.field_types import (
     AcceptedStatus,
     AuthMode,
@@ -94,7 +94,7 @@ class RetryInBody(Strict):
 
     path: Path
     strategy: Literal["at", "after"]
-    value: Template
+    value: Annotated[Template, AfterValidator(retry_text.check)]
 
 
 class Retry(Strict):
