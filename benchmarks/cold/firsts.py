@@ -144,6 +144,7 @@ class _Maker:
             **backend(200, "GET", "/webhook-deliveries"),
             **backend(200, "GET", "/activity"),
             **nobody(204, "POST", f"/webhook/{self._uuid()}/bench", {"event": "installed"}),
+            **nobody(404, "GET", f"/oauth/client-metadata/{self._uuid()}/bench"),
         }
 
     def _uuid(self) -> str:

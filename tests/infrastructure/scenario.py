@@ -11,6 +11,7 @@ from keystow.secret import Secret
 from keystow.sessions import public_keys
 from tests.app import App
 from tests.authorization_server import DEFINITION, AuthorizationServer, answer
+from tests.infrastructure import registering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,7 @@ class Scenario:
             self.typed,
             self.public_keys,
             self.popup,
+            lambda: registering.go_through(self),
             self.connections,
             self.confirmations,
             self.refreshes,

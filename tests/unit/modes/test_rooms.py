@@ -83,6 +83,7 @@ def test_every_path_of_a_mode_is_documented_with_its_mode() -> None:
 def test_a_stored_credential_lives_by_the_mode_of_its_provider() -> None:
     assert mode_for(provider("OAUTH2"), "OAUTH2") is mode_of("OAUTH2")
     assert mode_for(provider("MCP_OAUTH2"), "OAUTH2") is mode_of("MCP_OAUTH2")
+    assert mode_of("MCP_OAUTH2") is not mode_of("OAUTH2")
     # The provider has gone, or was given another mode since.
     assert mode_for(None, "BASIC") is mode_of("BASIC")
     assert mode_for(provider("OAUTH2"), "API_KEY") is mode_of("API_KEY")

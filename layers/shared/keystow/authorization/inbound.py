@@ -45,7 +45,7 @@ def receive(
         ApiError: 404 ``unknown_environment``; 404 ``unknown_provider_config``; what the mode
             refuses.
     """
-    environment = _environment(ctx, uuid)
+    environment = environment_of_uuid(ctx, uuid)
     if environment is None:
         raise ApiError("unknown_environment")
     integration = integrations.by_unique_key(ctx, environment.id, unique_key)
@@ -66,7 +66,7 @@ def receive(
     mode.hear(ctx, heard)
 
 
-def _environment(ctx: Context, uuid: str) -> Environment | None:
+def environment_of_uuid(ctx: Context, uuid: str) -> Environment | None:
     """Return the environment of a UUID; which one it is may be remembered for 30 s."""
     name = ("environment-uuid", uuid)
     now = ctx.clock.now()

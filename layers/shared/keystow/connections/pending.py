@@ -35,7 +35,7 @@ from keystow.connections.views import without_inputs
 from keystow.errors import ApiError
 from keystow.events import outbox, traces
 from keystow.log import logger
-from keystow.modes import revocation
+from keystow.modes import mode_for, revocation
 from keystow.oauth.redaction import plain
 from keystow.records.connection import EndUser, Sealed, integration_partition
 from keystow.records.environment import Environment
@@ -145,7 +145,10 @@ def hold(ctx: Context, draft: Draft, learnt: Mapping[str, Any]) -> Operation:
         "sealed": sealed.as_item(),
         "draft": _as_text(draft),
     }
-    host = draft.provider.token_host(draft.sealed.connection_config.reveal())
+    kind = str(draft.sealed.credentials.reveal().get("type") or "NONE")
+    mode = mode_for(draft.provider, kind)
+    config = draft.sealed.connection_config.reveal()
+    host = mode.token_host(draft.provider, config) if mode else None
     if host is not None:  # where it is revoked, unless it is confirmed
         item["host"] = host
     free = Any_((NEW, AtMost("until", now)))

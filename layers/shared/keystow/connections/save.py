@@ -268,7 +268,7 @@ def sealed_secret(
     if refreshable:
         buffer = draft.provider.token_expiration_buffer
         due = next_due(now, expires_at, draft.provider.refresh_token_life_days, ctx.random, buffer)
-        host = draft.provider.token_host(config)
+        host = mode.token_host(draft.provider, config) if mode else None
     elif checked:
         due = next_check(now, ctx.random)
         host = checked_host(draft.provider, config)

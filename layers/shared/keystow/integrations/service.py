@@ -15,7 +15,7 @@ from keystow.catalog import loader
 from keystow.errors import ApiError, Issue
 from keystow.integrations import fixed, removal, views
 from keystow.integrations.configuration import merged_custom
-from keystow.modes import callbacks, leaves
+from keystow.modes import callbacks, leaves, takes
 from keystow.records.connection import integration_partition
 from keystow.records.integration import AppSecrets, Integration
 from keystow.registry import integrations, providers
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from keystow.records.environment import Environment
     from keystow.store import Operation
 
+BRANDING: Final = ("oauth_client_name", "oauth_client_uri", "oauth_client_logo_uri")
 CLIENT_MODES: Final = frozenset({"OAUTH1", "OAUTH2", "TBA"})
 NEEDS_CREDENTIALS: Final = frozenset({"OAUTH1", "OAUTH2", "APP", "CUSTOM"})
 _ATTEMPTS: Final = 50
@@ -287,7 +288,10 @@ def _with_credentials(
     integration: Integration, secrets: AppSecrets, provider: Provider, given: Credentials
 ) -> tuple[Integration, AppSecrets]:
     """Map credentials to what is stored (contract 6.2, "Storage mapping")."""
-    if given.type != provider.auth_mode:
+    # An app at an MCP server is an OAuth client like others.
+    if given.type != provider.auth_mode and not (
+        given.type == "OAUTH2" and takes(provider.auth_mode, "OAUTH2")
+    ):
         raise ApiError(
             "invalid_body",
             f"Credentials of type {given.type} do not fit a provider of mode {provider.auth_mode}",
@@ -329,7 +333,10 @@ def _with_custom(
 ) -> tuple[Integration, AppSecrets]:
     # The label of an input is no secret, and lists show it: it need not be opened for them.
     label = custom.get("keyLabel") or None
-    return replace(integration, key_label=label), replace(secrets, custom=Secret(custom))
+    # So is what a client's metadata document shows to everybody.
+    branding = {name: custom[name] for name in BRANDING if custom.get(name)}
+    changed = replace(integration, key_label=label, branding=branding or None)
+    return changed, replace(secrets, custom=Secret(custom))
 
 
 def _with_fixed(

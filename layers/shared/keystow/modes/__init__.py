@@ -22,6 +22,8 @@ class Room(Value):
         asks: whether anything is typed in; False: the post has no body.
         stored: type of the stored credential, where that is not the mode's own name.
         hears: whether webhooks of the provider mean anything to it.
+        own_callback: whether each connection chooses who its authorization server is.
+        describes_itself: whether its client may be a metadata document of ours.
     """
 
     module: str
@@ -30,6 +32,8 @@ class Room(Value):
     asks: bool = True
     stored: str = ""
     hears: bool = False
+    own_callback: bool = False
+    describes_itself: bool = False
 
 
 # Modules are loaded when needed: a read of an API key pays for no OAuth client.
@@ -41,8 +45,10 @@ ROOMS: Final = {
     "BASIC": Room("basic", path="api-auth/basic"),
     "TBA": Room("tba"),
     "NONE": Room("none", path="auth/unauthenticated", asks=False),
-    "MCP_OAUTH2": Room("oauth2", stored="OAUTH2"),
-    "MCP_OAUTH2_GENERIC": Room("oauth2", stored="OAUTH2"),
+    "MCP_OAUTH2": Room("mcp_oauth2", popup=True, stored="OAUTH2", describes_itself=True),
+    "MCP_OAUTH2_GENERIC": Room(
+        "mcp_generic", popup=True, stored="OAUTH2", own_callback=True, describes_itself=True
+    ),
 }
 _SIGNED: Final = "private_key_jwt"
 

@@ -286,6 +286,10 @@ class Mode:
         del ctx, provider, integration
         return Renewed(sealed, None)
 
+    def token_host(self, provider: Provider, config: Mapping[str, Any]) -> str | None:
+        """Return the host that a credential is renewed and revoked at; None: it is not known."""
+        return provider.token_host(config)
+
     def authorization(self, provider: Provider, credentials: Mapping[str, Any]) -> str:
         """Return the ``Authorization`` header of a request to the provider's API; "" for none.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from keystow.catalog import hosts
-from keystow.modes import leaves
+from keystow.modes import ROOMS, leaves
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
@@ -29,6 +29,9 @@ def must_be_own(provider: Provider) -> bool:
 
     Then no entry of ours vouches for it, and its answers must not be taken for another's.
     """
+    room = ROOMS.get(provider.auth_mode)
+    if room is not None and room.own_callback:
+        return True
     urls = (provider.authorization_url, provider.token_url)
     return not all(hosts.is_fixed(provider.definition, url) for url in urls if url)
 

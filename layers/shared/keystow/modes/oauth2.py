@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.modes.base import Arrival, Beginning
     from keystow.modes.flat import Flat
+    from keystow.oauth.errors import TokenError
     from keystow.oauth.revocation import RevocationResult
     from keystow.oauth.token_endpoint import OAuthClient, TokenSet
     from keystow.records.integration import Integration
@@ -105,7 +106,7 @@ class OAuth2(Mode):
         began = ctx.clock.now()
         own = {"config_override": arrival.client}
         try:
-            client = client_of(ctx, provider, arrival.integration, own)
+            client = self.client(ctx, provider, arrival.integration, own)
             tokens = exchange_code(
                 ctx.egress,
                 provider,
@@ -119,6 +120,7 @@ class OAuth2(Mode):
                 now=began,
             )
         except TokenError as error:
+            self.refused(ctx, arrival, error)
             unreadable = error.kind == "unusable"
             raise AuthorizationFailed(
                 "unknown_err",
@@ -126,6 +128,19 @@ class OAuth2(Mode):
                 event="unable_to_parse_token_response" if unreadable else "unknown",
             ) from None
         return with_end(ctx, provider, client, tokens, config, began)
+
+    def refused(self, ctx: Context, arrival: Arrival, error: TokenError) -> None:
+        """Hear that a code was not exchanged, before everybody is told."""
+
+    def client(
+        self,
+        ctx: Context,
+        provider: Provider,
+        integration: Integration,
+        credentials: Mapping[str, Any],
+    ) -> OAuthClient:
+        """Return the client that a connection's tokens belong to. Raises ConfigurationError."""
+        return client_of(ctx, provider, integration, credentials)
 
     def check_import(
         self, provider: Provider, credentials: Mapping[str, Any], config: Mapping[str, Any]
@@ -184,7 +199,7 @@ class OAuth2(Mode):
         from keystow.oauth.token_endpoint import refresh
 
         credentials = sealed.credentials.reveal()
-        client = client_of(ctx, provider, integration, credentials)
+        client = self.client(ctx, provider, integration, credentials)
         config = sealed.connection_config.reveal()
         began = ctx.clock.now()
 
@@ -232,7 +247,7 @@ class OAuth2(Mode):
 
         credentials = sealed.credentials.reveal()
         try:
-            client = client_of(ctx, provider, integration, credentials)
+            client = self.client(ctx, provider, integration, credentials)
         except ConfigurationError as error:
             return revocation.RevocationResult("unsupported", error.description)
         told = metadata_from(credentials.get("raw") or {}, provider.definition, _METADATA)
@@ -334,7 +349,7 @@ def _with_override(
     if override.get("client_id"):
         found["config_override"] = {
             "client_id": override["client_id"],
-            "client_secret": override["client_secret"],
+            "client_secret": override.get("client_secret", ""),
         }
     if override.get("refresh_token"):
         found["refresh_token"] = override["refresh_token"]

@@ -107,12 +107,23 @@ def _rfc_7009(job: _Job, template: str) -> RevocationResult:
     result = RevocationResult("failed")
     for hint, token in attempts:
         form = {"token": token.reveal(), "token_type_hint": hint, **proof.body}
-        body = token_request.form_encoded(form).encode()
         of_grant = token is attempts[0][1]
-        result, code = _read(_send(job, "POST", url, headers, body), job, of_grant=of_grant)
+        result, code = _posted(job, url, headers, form, of_grant=of_grant)
+        if code == "invalid_request" and job.client.is_public:
+            # Servers of the MCP SDK want the parameter of an empty secret (RFC 6749 §2.3.1: a
+            # client may leave it out).
+            form["client_secret"] = ""
+            result, code = _posted(job, url, headers, form, of_grant=of_grant)
         if code != "unsupported_token_type":
             break
     return result
+
+
+def _posted(
+    job: _Job, url: str, headers: Mapping[str, str], form: Mapping[str, str], *, of_grant: bool
+) -> tuple[RevocationResult, str]:
+    body = token_request.form_encoded(form).encode()
+    return _read(_send(job, "POST", url, headers, body), job, of_grant=of_grant)
 
 
 def _own_call(job: _Job, call: Mapping[str, Any]) -> RevocationResult:

@@ -22,7 +22,8 @@ class Integration(Value):
     values. ``own_callback`` asks for a redirect URI of its own (:mod:`keystow.modes.callbacks`).
     values. ``fixed_names`` are the inputs of every connection that are fixed, ``fixed`` holds their
     values: sealed apart, since whoever makes a connection needs them and not the client's secret.
-    ``revision`` rises with every change.
+    ``revision`` rises with every change. ``branding`` is what people read of the client when it has
+    no app at the provider (:mod:`keystow.modes.mcp_oauth2`).
     """
 
     environment: str
@@ -43,6 +44,7 @@ class Integration(Value):
     fixed_names: tuple[str, ...] = ()
     fixed: Envelope | None = None
     revision: int = 1
+    branding: dict[str, str] | None = None
 
     @property
     def key(self) -> Key:
@@ -64,6 +66,8 @@ class Integration(Value):
             value = getattr(self, name)
             if value is not None:
                 item[name] = value
+        if self.branding:
+            item["branding"] = dict(self.branding)
         if self.own_callback:
             item["own_callback"] = True
         if self.envelope is not None:
@@ -96,6 +100,7 @@ class Integration(Value):
             fixed_names=tuple(item.get("fixed_names") or ()),
             fixed=Envelope.from_item(fixed) if fixed else None,
             revision=item["revision"],
+            branding=item.get("branding"),
         )
 
     def secrets(self, vault: Vault) -> AppSecrets:

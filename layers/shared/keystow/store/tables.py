@@ -269,6 +269,11 @@ def oauth_state(state_hash: str) -> Key:
     return Key(SESSIONS, f"state#{state_hash}", "state")
 
 
+def registered_client(environment: str, integration_id: str, name: str) -> Key:
+    """Return the key of a client that was registered for an integration; ``name`` is a hash."""
+    return Key(SESSIONS, f"client#{environment}#{integration_id}", name)
+
+
 def browser_socket(client_id: str) -> Key:
     """Return the key under which a browser's WebSocket is found by its public id."""
     return Key(SESSIONS, f"socket#{client_id}", "socket")
