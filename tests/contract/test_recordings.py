@@ -70,9 +70,6 @@ DIFFERENCES: dict[str, Difference] = {
     "L_cc_force": Difference(more={"credentials.raw.expires_at": "string"}),
     "conn_import_tba": Difference(less=TBA_CONFIG),
     "conn_get_tba": Difference(less=TBA_CONFIG),
-    "conn_err_bad_end_user": Difference(
-        {"issues": [("invalid_format", "end_user.email"), ("invalid_type", "end_user.id")]}
-    ),
     "conn_get_oauth2_override_force": Difference(
         less=frozenset(
             {

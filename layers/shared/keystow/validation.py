@@ -12,7 +12,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keystow.errors import ApiError, Issue
 from keystow.text import trimmed
@@ -27,6 +27,7 @@ M = TypeVar("M", bound=BaseModel)
 KEY_MAX = 4_096
 TOKEN_MAX = 65_536
 CLIENT_ID_MAX = 255
+EMAIL_MIN = 5
 
 # pydantic's error type → the validation code that clients know (contract 1.3).
 _CODES = {
@@ -231,9 +232,13 @@ def validated(model: type[M], found: Any, code: str, prefix: tuple[str, ...] = (
 
 
 def _end_user_email(value: str) -> str:
-    if not is_email(value):
-        raise issue_error("invalid_format", "not an email address")
-    return value
+    if is_email(value):
+        return value
+    faults = [issue_error("invalid_format", "not an email address")]
+    if len(value) < EMAIL_MIN:
+        faults.append(issue_error("too_small", f"at least {EMAIL_MIN} characters"))
+    lines = [InitErrorDetails(type=fault, input=None) for fault in faults]
+    raise ValidationError.from_exception_data("email", lines, hide_input=True)
 
 
 def is_email(text: str) -> bool:
@@ -242,7 +247,7 @@ def is_email(text: str) -> bool:
     return bool(
         at
         and local
-        and 5 <= len(text) <= 320  # noqa: PLR2004 - contract 3, RFC 5321 section 4.5.3.1
+        and EMAIL_MIN <= len(text) <= 320  # noqa: PLR2004 - contract 3, RFC 5321 section 4.5.3.1
         and "." in domain
         and not domain.startswith((".", "-"))
         and not domain.endswith(".")

@@ -188,6 +188,24 @@ def test_what_is_wrong_is_named(world: World, body: Any, code: str, path: list[s
 
 
 @pytest.mark.parametrize(
+    ("email", "codes"),
+    [
+        ("bad", ["invalid_format", "too_small"]),
+        ("not an address", ["invalid_format"]),
+        (f"{'a' * 320}@b.example", ["invalid_format"]),
+        ("a@b.c", []),
+    ],
+)
+def test_an_address_tells_each_of_its_faults(world: World, email: str, codes: list[str]) -> None:
+    answer = world.app.post("/connect/sessions", {"end_user": {"id": "u", "email": email}})
+    if not codes:
+        assert answer.status == 201
+        return
+    assert answer.issues == [(code, ["end_user", "email"]) for code in codes]
+    assert email.encode() not in answer.body
+
+
+@pytest.mark.parametrize(
     ("url", "issue"),
     [
         ("http://127.0.0.1/", "custom"),
