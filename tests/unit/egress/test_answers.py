@@ -131,6 +131,14 @@ def test_a_trailer_that_is_no_header_field_does_not_cost_the_body(serve, egress)
         assert egress.send("GET", serve(head + body).url()).body == TOKEN
 
 
+def test_a_trailer_that_is_no_header_field_does_not_cost_a_body_that_is_no_object(
+    serve, egress
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"e\r\naccess_token=a\r\n0\r\nbad trailer: x\r\n\r\n"
+    assert egress.send("GET", serve(head + chunks).url()).body == b"access_token=a"
+
+
 @pytest.mark.parametrize(
     "framed",
     [

@@ -98,8 +98,13 @@ def test_a_body_of_just_the_largest_size_is_read() -> None:
     assert unpacked(gzip.compress(b"x" * 10), "gzip", 10) == b"x" * 10
 
 
-def test_a_packed_bomb_is_never_unpacked_whole() -> None:
+@pytest.mark.parametrize("before", [b"", b"x" * 999, b"x" * 1_000])
+def test_a_packed_bomb_is_never_unpacked_whole_not_even_behind_something_small(
+    before: bytes,
+) -> None:
     bomb = gzip.compress(bytes(50_000_000))
+    if before:
+        bomb = gzip.compress(before) + bomb
     tracemalloc.start()
     try:
         failed = failure_of(lambda: unpacked(bomb, "gzip", 1_000))
@@ -108,6 +113,12 @@ def test_a_packed_bomb_is_never_unpacked_whole() -> None:
         tracemalloc.stop()
     assert failed.kind == "too_large"
     assert most < 1_000_000
+
+
+def test_a_body_packed_in_parts_may_be_just_as_large_as_one_in_one() -> None:
+    parts = gzip.compress(b"x" * 4) + gzip.compress(b"y" * 5) + gzip.compress(b"z")
+    assert unpacked(parts, "gzip", 10) == b"xxxxyyyyyz"
+    assert failure_of(lambda: unpacked(parts, "gzip", 9)).kind == "too_large"
 
 
 def test_what_is_not_announced_as_packed_is_left_as_it_is() -> None:
