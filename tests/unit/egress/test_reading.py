@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystow.egress.client import Answer
-from keystow.egress.reading import MAX_DEPTH, MAX_FIELDS, form_of, json_of
+from keystow.egress.reading import MAX_DEPTH, MAX_DIGITS, MAX_FIELDS, form_of, json_of
 
 TOKEN = {"access_token": "new", "name": "Søren"}
 TEXT = json.dumps(TOKEN, ensure_ascii=False)
@@ -233,6 +233,22 @@ def test_whatever_comes_is_read_or_refused_and_can_be_answered(body, content_typ
 )
 def test_a_form_is_read_over_a_mark_and_odd_fields(body, charset, fields) -> None:
     assert form_of(body, f"text/plain; charset={charset}" if charset else "") == fields
+
+
+def test_the_first_value_of_a_form_may_be_a_long_token_with_signs() -> None:
+    token = "a" * 1_000 + "<'>=="
+    assert form_of(f"access_token={token}&x=1".encode()) == {"access_token": token, "x": "1"}
+
+
+def test_marks_and_fillings_around_a_form_are_not_read() -> None:
+    found = form_of(b"\xef\xbb\xbf\xef\xbb\xbf\0\naccess_token=a\0\r\n")
+    assert found == {"access_token": "a"}
+
+
+def test_a_number_of_a_hundred_digits_is_kept_and_a_longer_one_left_out() -> None:
+    for digits, kept in ((MAX_DIGITS, True), (MAX_DIGITS + 1, False)):
+        found = read(f'{{"access_token":"new","n":{"9" * digits}}}'.encode())
+        assert ("n" in found) is kept
 
 
 def test_a_form_of_very_many_fields_is_read_up_to_a_limit() -> None:

@@ -107,6 +107,14 @@ def test_an_entry_says_whether_an_answer_must_name_its_issuer(named: dict[str, s
     assert mismatch.value.reason == "missing"
 
 
+def test_the_issuer_of_an_entry_is_compared_as_it_stands() -> None:
+    entry = provider(issuer="https://ID.example.com/a%2fb/")
+    issuer.check_answer("https://ID.example.com/a%2fb/", entry, {})
+    for other in ("https://id.example.com/a%2fb/", "https://ID.example.com/a%2Fb/"):
+        with pytest.raises(issuer.IssuerMismatch):
+            issuer.check_answer(other, entry, {})
+
+
 def test_an_entry_without_token_url_is_known_by_where_it_sends_browsers() -> None:
     issuer.check_answer("https://auth.example.com", provider(token_url=""), {})
     with pytest.raises(issuer.IssuerMismatch):

@@ -50,6 +50,11 @@ def test_the_refresh_token_is_revoked_since_it_carries_the_grant() -> None:
     }
 
 
+@pytest.mark.parametrize("body", [{}, {"ok": False, "error": "odd"}, []])
+def test_whatever_stands_in_an_answer_of_status_200_counts_as_revoked(body: Any) -> None:
+    assert run(replying(json_answer(body)), revocation_url=URL).outcome == "done"
+
+
 def test_the_access_token_is_revoked_where_there_is_no_other() -> None:
     egress = replying(text_answer("", 200))
     assert run(egress, tokens(None), revocation_url=URL).outcome == "done"
