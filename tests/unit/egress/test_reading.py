@@ -235,6 +235,12 @@ def test_a_form_is_read_over_a_mark_and_odd_fields(body, charset, fields) -> Non
     assert form_of(body, f"text/plain; charset={charset}" if charset else "") == fields
 
 
+def test_a_form_is_read_though_its_charset_is_a_wrong_word() -> None:
+    assert form_of(b"access_token=a", "text/plain; charset=utf-16") == {"access_token": "a"}
+    body = "access_token=a&name=S%C3%B8ren".encode("utf-16")
+    assert form_of(body) == {"access_token": "a", "name": "Søren"}
+
+
 def test_the_first_value_of_a_form_may_be_a_long_token_with_signs() -> None:
     token = "a" * 1_000 + "<'>=="
     assert form_of(f"access_token={token}&x=1".encode()) == {"access_token": token, "x": "1"}

@@ -145,6 +145,24 @@ def test_no_parameter_comes_twice_when_the_endpoint_has_it_too() -> None:
     assert "k" not in given
 
 
+def test_what_the_endpoint_has_of_its_own_stays_beside_what_the_request_sets() -> None:
+    got = query(url_for(provider(authorization_url="https://a.example/o?state=x&tenant=1&&flag")))
+    assert [value for name, value in got if name == "state"] == ["st"]
+    assert got[:3] == [("tenant", "1"), ("flag", ""), ("response_type", "code")]
+
+
+@pytest.mark.parametrize(
+    ("skip", "path"), [([], "x%2Fy"), (["base_url"], "x/y"), (["scopes"], "x%2Fy")]
+)
+def test_an_entry_says_whether_values_in_the_path_are_encoded(skip: list[str], path: str) -> None:
+    entry = provider(
+        authorization_url="https://a.example/${connectionConfig.path}/o",
+        authorization_url_skip_encode=skip,
+    )
+    got = url_for(entry, connection_config={"path": "x/y"})
+    assert got.startswith(f"https://a.example/{path}/o?")
+
+
 def test_a_nonce_is_another_one_in_each_attempt() -> None:
     entry = provider(authorization_params={"nonce": "${random}"})
     nonces = {dict(query(url_for(entry, state=state)))["nonce"] for state in ("a", "b", "c")}
@@ -219,6 +237,8 @@ def test_the_response_may_be_asked_for_only_where_it_reaches_the_callback() -> N
 
 def test_repeating_the_response_type_changes_nothing_and_passes() -> None:
     check_authorization_params({"response_type": "code"})
+    with pytest.raises(ReservedParameter):
+        check_authorization_params({"response_type": "code", "state": "evil"})
     entry = provider(authorization_params={"response_type": "auth_code"})
     check_authorization_params({"response_type": "auth_code"}, entry)
     with pytest.raises(ReservedParameter):

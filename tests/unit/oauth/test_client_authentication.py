@@ -61,6 +61,11 @@ def test_client_credentials_use_one_method_only() -> None:
     assert (custom.headers, custom.body) == ({}, {"username": "i d", "password": "s&e"})
 
 
+def test_a_public_client_alone_sends_its_id_and_nothing_for_a_secret() -> None:
+    proof = for_client_credentials({}, PUBLIC)
+    assert (proof.body, proof.headers) == ({"client_id": "i d"}, {})
+
+
 def test_an_api_key_as_client_id_goes_as_basic_with_an_empty_password() -> None:
     raw = for_client_credentials({"token_request_auth_method": "basic"}, PUBLIC)
     assert basic(raw.headers) == "i d:"

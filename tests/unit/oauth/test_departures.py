@@ -187,19 +187,21 @@ def test_an_entry_without_endpoint_says_so_and_nothing_is_sent() -> None:
 
 def test_an_error_shows_what_the_entry_says_and_nothing_that_a_connection_brought() -> None:
     refused = json_answer(
-        {"error": "odd", "error_description": "audience-of-entry hidden-key abc is unknown"}, 400
+        {"error": "odd", "error_description": "audience-of-entry hidden-key abc four is unknown"},
+        400,
     )
     with pytest.raises(TokenError) as failed:
         exchange(
             refused,
-            config={"key": "hidden-key", "short": "abc"},
+            config={"key": "hidden-key", "short": "abc", "four": "four"},
             token_params={
                 "audience": "audience-of-entry",
                 "key": "${connectionConfig.key}",
                 "short": "${connectionConfig.short}",
+                "four": "${connectionConfig.four}",
             },
         )
-    assert failed.value.description == "audience-of-entry *** abc is unknown"
+    assert failed.value.description == "audience-of-entry *** abc *** is unknown"
 
 
 def test_an_entry_says_where_the_error_stands() -> None:

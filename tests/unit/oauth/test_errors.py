@@ -159,6 +159,7 @@ def test_what_left_without_an_answer_has_an_unknown_fate(kind) -> None:
 def test_the_guards_no_is_a_kind_of_its_own() -> None:
     error = from_egress(EgressRefused("private"))
     assert (error.kind, error.sent, error.may_have_rotated) == ("refused", False, False)
+    assert error.code == "destination_refused"
 
 
 @pytest.mark.parametrize(
@@ -209,6 +210,9 @@ def test_a_code_that_is_a_number_is_told(payload, code) -> None:
         ({"errors": [{"message": "First"}, {"message": "Second"}]}, "http_400", "First"),
         ({"errors": ["Listed"], "error_description": "Own"}, "http_400", "Own"),
         ({"error": "odd_thing", "code": "invalid_grant"}, "invalid_grant", "odd_thing"),
+        ({"error": "odd_thing", "code": "invalid_client"}, "invalid_client", "odd_thing"),
+        ({"error": "odd_thing", "code": "slow_down"}, "slow_down", "odd_thing"),
+        ({"error": "odd_thing", "code": "server_error"}, "server_error", "odd_thing"),
         ({"error": "odd_thing", "code": "other_thing", "msg": "Why"}, "odd_thing", "Why"),
         ({"error": "Two Words", "detail": "Why"}, "two_words", "Why"),
     ],

@@ -74,6 +74,7 @@ def test_an_entry_may_say_where_the_answer_holds_the_end(answer) -> None:
         (json_answer({"active": True, "exp": int(NOW) - 60}), "did not say"),
         (EgressFailed("timeout", sent=True), "(network_timeout)"),
         (json_answer({}, 302), "(http_302)"),
+        (json_answer({"active": True, "exp": int(NOW) + 60}, 300), "(http_300)"),
         (json_answer({"active": "false", "exp": int(NOW) + 60}), "(inactive)"),
         (json_answer({"error": "marked-access-token"}, 400), "(http_400)"),
         (json_answer({"error": "marked-client-secret"}, 400), "(http_400)"),

@@ -87,6 +87,8 @@ def test_a_token_that_is_already_dead_counts_as_revoked() -> None:
     [
         text_answer("marked-access", 500),
         json_answer({"error": "invalid_token"}, 503),
+        json_answer({"error": "invalid_token"}, 500),
+        text_answer("", 300),
         json_answer({"error": "invalid_client", "error_description": "marked-refresh"}, 401),
         text_answer("", 302),
         EgressFailed("timeout", sent=True),
@@ -135,6 +137,7 @@ def test_a_call_of_the_providers_own_carries_the_connections_token() -> None:
     assert sent.url == "https://api.example.com/auth/revoke"
     assert sent.headers["Authorization"] == "Bearer marked-access"
     assert sent.form == {"token": "marked-access", "id": "the-client"}
+    assert sent.headers["Content-Type"] == "application/x-www-form-urlencoded"
 
 
 def test_a_revocation_is_a_form_that_asks_for_json() -> None:

@@ -277,6 +277,7 @@ def test_a_refresh_may_trade_the_access_token_itself() -> None:
         (json_answer({"error": "invalid_client"}, 401), "configuration"),
         (text_answer("no", 401), "configuration"),
         (text_answer("", 302), "configuration"),
+        (json_answer({"access_token": "at"}, 300), "configuration"),
         (json_answer({}, 429, retry_after="9"), "throttled"),
         (json_answer({"access_token": "at"}, 500), "transient"),
         (text_answer("<html>ok</html>"), "unusable"),
@@ -409,6 +410,7 @@ def test_client_credentials_may_travel_in_the_query() -> None:
         "https://a.example/t?v=1&grant_type=client_credentials&client_id=the-client"
         "&client_secret=marked-client-secret"
     )
+    assert egress.sent[0].headers == {"Accept": "application/json", "User-Agent": "Keystow"}
 
 
 @pytest.mark.parametrize(
@@ -488,3 +490,4 @@ def test_an_entry_may_say_by_which_method_tokens_are_asked_for() -> None:
     egress = replying(json_answer(TOKENS))
     exchange(egress, provider(token_request_method="GET", body_format="query"))
     assert (egress.sent[0].method, egress.sent[0].body) == ("GET", None)
+    assert egress.sent[0].headers == {"Accept": "application/json", "User-Agent": "Keystow"}
