@@ -6,7 +6,13 @@ import pytest
 
 from keystow.egress.client import Answer
 from keystow.egress.errors import EgressFailed, EgressRefused
-from keystow.oauth.errors import TokenError, from_answer, from_egress, retry_after
+from keystow.oauth.errors import (
+    ConfigurationError,
+    TokenError,
+    from_answer,
+    from_egress,
+    retry_after,
+)
 from tests.unit.oauth.doubles import NOW, json_answer, text_answer
 
 
@@ -139,6 +145,23 @@ def test_an_outage_is_no_proof_that_a_token_was_not_rotated() -> None:
     assert not read({}, 429).may_have_rotated
 
 
+def test_what_an_entry_does_not_allow_is_a_matter_of_configuration_and_was_not_sent() -> None:
+    error = ConfigurationError("unfit_config", "Not of its form: site")
+    assert (error.kind, error.code, error.sent) == ("configuration", "unfit_config", False)
+    assert error.description == "Not of its form: site"
+
+
+def test_a_failure_on_the_way_tells_what_it_was() -> None:
+    for failed in (EgressFailed("timeout", sent=True), EgressRefused("private")):
+        assert from_egress(failed).description == str(failed)
+
+
+def test_a_reason_in_another_charset_is_told_as_far_as_it_can_be_read() -> None:
+    error = from_answer(Answer(403, {}, b"caf\xe9 is closed"), None, secrets=(), now=NOW)
+    assert error.code == "http_403"
+    assert error.description.endswith("is closed")
+
+
 def test_what_never_left_leaves_the_token_unquestioned() -> None:
     error = from_egress(EgressFailed("connect", sent=False))
     assert (error.kind, error.sent, error.may_have_rotated) == ("transient", False, False)
@@ -241,7 +264,9 @@ def test_a_reason_in_plain_text_is_told_without_what_was_sent() -> None:
     )
 
 
-@pytest.mark.parametrize(("body", "status"), [("<h1>No</h1>", 403), ("x" * 501, 403), ("{", 400)])
+@pytest.mark.parametrize(
+    ("body", "status"), [("<h1>No</h1>", 403), ("x" * 501, 403), ("{", 400), ("[", 400)]
+)
 def test_a_page_or_data_is_no_reason(body, status) -> None:
     failed = from_answer(text_answer(body, status), None, secrets=(), now=NOW)
     assert failed.description.endswith("could not be read")

@@ -63,6 +63,13 @@ def test_an_entry_may_say_where_the_answer_holds_the_end(answer) -> None:
     assert ask(replying(json_answer(answer)), introspection=entry)[0].expires_at == NOW + 60
 
 
+def test_an_entry_may_say_where_the_answer_tells_that_a_token_is_over() -> None:
+    entry = {"url": URL, "active_path": "state.alive", "exp_path": "state.until"}
+    answer = json_answer({"state": {"alive": False, "until": int(NOW) + 60}})
+    found, remark = ask(replying(answer), introspection=entry)
+    assert (found.expires_at, "(inactive)" in remark) == (None, True)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

@@ -31,6 +31,7 @@ def test_a_missing_issuer_is_an_error_where_the_server_announced_it() -> None:
 
 def test_a_missing_issuer_passes_where_nothing_was_announced() -> None:
     issuer.check(None, ISSUER, required=False)
+    issuer.check(None, ISSUER)
 
 
 ENDPOINTS = ("https://login.honest.example/authorize?p=1", "https://api.honest.example:8443/token")
@@ -44,6 +45,7 @@ ENDPOINTS = ("https://login.honest.example/authorize?p=1", "https://api.honest.e
         "https://LOGIN.honest.example:443",
         "https://api.honest.example:8443/",
         "https://login.honest.example.",
+        "https://login.honest.example/X",
     ],
 )
 @pytest.mark.parametrize("required", [True, False])
@@ -83,8 +85,9 @@ def test_an_issuer_of_an_entry_that_names_none_has_the_host_of_an_endpoint(
 def test_any_other_issuer_is_refused_though_the_entry_names_none(
     given: str, endpoints: tuple[str, ...]
 ) -> None:
-    with pytest.raises(issuer.IssuerMismatch):
+    with pytest.raises(issuer.IssuerMismatch) as mismatch:
         issuer.check(given, None, endpoints)
+    assert mismatch.value.reason == "different"
 
 
 def test_the_endpoints_are_those_of_this_connection() -> None:

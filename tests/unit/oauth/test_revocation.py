@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Any
 
 import pytest
@@ -147,6 +148,18 @@ def test_a_revocation_is_a_form_that_asks_for_json() -> None:
         "Accept": "application/json",
         "Content-Type": "application/x-www-form-urlencoded",
     }
+
+
+def test_basic_of_a_revocation_is_that_of_the_client() -> None:
+    egress = replying(text_answer("", 200))
+    run(egress, revocation_url=URL, revocation_auth="basic")
+    shown = egress.sent[0].headers["Authorization"].removeprefix("Basic ")
+    assert b64decode(shown) == b"the-client:marked-client-secret"
+
+
+def test_a_revocation_that_brought_no_answer_tells_why() -> None:
+    result = run(replying(EgressFailed("timeout", sent=True)), revocation_url=URL)
+    assert (result.outcome, "network_timeout" in result.detail) == ("failed", True)
 
 
 def test_a_public_client_names_itself_where_the_entry_wants_basic() -> None:

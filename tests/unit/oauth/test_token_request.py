@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from keystow.oauth.errors import TokenError
 from keystow.secret import Secret
 from tests.unit.oauth.doubles import json_answer, provider, replying
 from tests.unit.oauth.test_token_endpoint import (
@@ -75,3 +76,65 @@ def test_without_pkce_an_exchange_needs_no_verifier() -> None:
     egress = replying(json_answer(TOKENS))
     exchange(egress, provider(disable_pkce=True), code_verifier=None)
     assert "code_verifier" not in egress.sent[0].form
+
+
+def test_an_entry_may_give_the_grant_type_of_its_exchange() -> None:
+    egress = replying(json_answer(TOKENS))
+    exchange(egress, provider(token_exchange={"grant_type": "urn:own"}))
+    assert egress.sent[0].form["grant_type"] == "urn:own"
+
+
+def test_a_refresh_has_as_long_as_it_is_given_and_twenty_seconds_else() -> None:
+    egress = replying(json_answer(TOKENS), json_answer(TOKENS))
+    refresh(egress, deadline=7.0)
+    refresh(egress)
+    assert [sent.options["deadline"] for sent in egress.sent] == [7.0, 20.0]
+
+
+def test_headers_and_parameters_of_a_refresh_may_hold_what_is_refreshed() -> None:
+    egress = replying(json_answer(TOKENS))
+    entry = provider(
+        refresh_token_params={"again": "${refresh_token}"},
+        refresh_token_headers={"x-own": "0", "x-all": "1"},
+        token_refresh={"headers": {"x-own": "Bearer ${access_token}"}},
+    )
+    refresh(egress, entry, access_token=Secret("current"))
+    [sent] = egress.sent
+    assert sent.form["again"] == "marked-refresh-token"
+    assert (sent.headers["x-own"], sent.headers["x-all"]) == ("Bearer current", "1")
+
+
+def test_a_new_access_token_takes_the_place_of_one_that_could_be_kept() -> None:
+    entry = provider(token_refresh={"keeps_access_token": True})
+    tokens = refresh(
+        replying(json_answer({"access_token": "new"})), entry, access_token=Secret("a")
+    )
+    assert tokens.access_token.reveal() == "new"
+
+
+def test_scopes_of_a_client_alone_are_apart_by_spaces() -> None:
+    egress = replying(json_answer({"access_token": "at"}))
+    client_credentials(egress, config={"oauth_scopes": "a, b,"})
+    assert egress.sent[0].form["scope"] == "a b"
+
+
+def test_headers_of_a_client_alone_are_filled_in() -> None:
+    egress = replying(json_answer({"access_token": "at"}))
+    headers = {"x-site": "${connectionConfig.site}"}
+    client_credentials(egress, config={"site": "acme"}, token_headers=headers)
+    assert egress.sent[0].headers["x-site"] == "acme"
+
+
+def test_a_client_alone_that_is_refused_hears_the_reason() -> None:
+    said = json_answer({"error": "invalid_client", "error_description": "Unknown"}, 401)
+    with pytest.raises(TokenError) as failed:
+        client_credentials(replying(said))
+    assert (failed.value.code, failed.value.description) == ("invalid_client", "Unknown")
+
+
+@pytest.mark.parametrize("call", [exchange, refresh, client_credentials])
+def test_patience_that_is_asked_for_until_a_date_is_heard(call) -> None:
+    busy = json_answer({}, 429, retry_after="Tue, 14 Nov 2023 22:14:20 GMT")
+    with pytest.raises(TokenError) as failed:
+        call(replying(busy))
+    assert (failed.value.kind, failed.value.retry_after) == ("throttled", 60.0)
