@@ -52,6 +52,8 @@ class Caller:
         random: value for `${random}`.
         client: `client_id` and `client_secret` of the integration, where headers need them.
         authorization: what the mode sends as `Authorization` when the entry says nothing else.
+        settings: what the integration's owner says of an API of their own: `baseUrl`, `keyName`,
+            `keyPlacement` (`header` or `query`), `valueTemplate`.
         sign: adds the signature of the mode to a request that is whole but for it.
     """
 
@@ -63,6 +65,7 @@ class Caller:
     client: Mapping[str, str] = field(default_factory=dict, repr=False)
     authorization: str = field(default="", repr=False)
     sign: Callable[[OutgoingRequest], OutgoingRequest] | None = field(default=None, repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def verification_requests(caller: Caller) -> list[OutgoingRequest]:
@@ -174,7 +177,8 @@ def passed_on(
     scope = _scope(caller)
     path = _path_of(endpoint, caller.connection_config).removeprefix(base)
     url = f"{base}/{path.removeprefix('/')}" if path else base
-    own_query = _filled_query(provider, scope)
+    own_query, own_headers = _key_of(caller, scope)
+    own_query = _filled_query(provider, scope) | own_query
     pairs = [pair for pair in query.split("&") if pair and _name_of(pair) not in own_query]
     if own_query:
         pairs.append(urlencode(own_query))
@@ -182,7 +186,7 @@ def passed_on(
     content_type = headers.get("content-type", "")
     body = _with_own_fields(body, content_type, provider, scope)
     scope |= _about(method, url, body, content_type, endpoint)
-    placed = _credential_headers(caller, scope)
+    placed = _credential_headers(caller, scope) | own_headers
     over = {
         k: v for k, v in headers.items() if k != "user-agent" or k not in _own_headers(provider)
     }
@@ -192,7 +196,8 @@ def passed_on(
 
 def base_of(caller: Caller, override: str = "") -> str:
     """The base URL of the API for a connection. Raises InterpolationError."""
-    base_template = override or str(caller.provider.proxy.get("base_url") or "")
+    entry = caller.settings.get("baseUrl") or caller.provider.proxy.get("base_url")
+    base_template = override or str(entry or "")
     return caller.provider.url(base_template, caller.connection_config)
 
 
@@ -257,6 +262,20 @@ def _filled_query(provider: Provider, scope: Mapping[str, Any]) -> dict[str, str
 
 def _name_of(pair: str) -> str:
     return unquote_plus(pair.partition("=")[0])
+
+
+def _key_of(caller: Caller, scope: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The query parameter or the header that the integration's owner puts the credential in."""
+    name = caller.settings.get("keyName")
+    if not name:
+        return {}, {}
+    template = caller.settings.get("valueTemplate") or "${apiKey}"
+    if caller.settings.get("keyPlacement") == "query":
+        value = interpolate_string_from_object(template, scope)
+        if not is_resolved(value):
+            raise InterpolationError("missing_parameters", "A value is missing for the key.", name)
+        return {name: value}, {}
+    return {}, _fill_headers({name.lower(): template}, scope)
 
 
 def _path_of(endpoint: str, config: Mapping[str, Any]) -> str:

@@ -10,25 +10,32 @@ from keystow.egress.errors import EgressRefused
 from keystow.egress.guard import parse_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from keystow.catalog.loader import Provider
 
 
-def named(provider: Provider, config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the URLs of an entry that get something secret, as they are for a connection."""
-    for _name, template in url_templates(provider.definition, secret=True):
+def named(provider: Provider, config: Mapping[str, Any], base_url: str = "") -> Iterator[str]:
+    """Yield the URLs of an entry that get something secret, as they are for a connection.
+
+    Args:
+        provider: the entry.
+        config: the connection's.
+        base_url: of the integration's owner, where the entry leaves it to them.
+    """
+    templates = [template for _, template in url_templates(provider.definition, secret=True)]
+    for template in (*templates, *([base_url] if base_url else ())):
         try:
             yield provider.url(template, config)
         except InterpolationError:
             continue  # this connection has none
 
 
-def is_named(provider: Provider, config: Mapping[str, Any], url: str) -> bool:
-    """Return whether a URL has scheme, host and port of one that the entry names."""
+def is_named(url: str, urls: Iterable[str]) -> bool:
+    """Return whether a URL has scheme, host and port of one of those that are named."""
     origin = _origin(url)
-    return origin is not None and any(_origin(each) == origin for each in named(provider, config))
+    return origin is not None and any(_origin(each) == origin for each in urls)
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

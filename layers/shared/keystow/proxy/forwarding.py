@@ -27,6 +27,8 @@ from keystow.proxy import answers, destinations, retrying
 from keystow.registry import integrations, providers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from keystow.catalog.loader import Provider
     from keystow.catalog.proxy_request import Caller, OutgoingRequest
     from keystow.connections.holding import Held
@@ -34,12 +36,15 @@ if TYPE_CHECKING:
     from keystow.egress.client import Answer
     from keystow.proxy.answers import PassedOn
     from keystow.proxy.call import Call, Sees
+    from keystow.records.integration import Integration
 
 # API Gateway waits for 30 s; what is left is for the way back.
 ANSWERS_WITHIN_SECONDS: Final = 28.0
 # With less left no request is sent: an answer could hardly come.
 LEAST_SECONDS: Final = 1.0
 REDIRECTS: Final = 10
+# What an entry may leave to the integration's owner (`integration_config`, contract 7).
+OWNERS_SETTINGS: Final = ("baseUrl", "keyName", "keyPlacement", "valueTemplate")
 # Each request is signed, or it is of no use.
 _SIGNED: Final = frozenset({"OAUTH1", "TBA", "AWS_SIGV4"})
 
@@ -67,8 +72,10 @@ def forward(ctx: Context, environment: str, sees: Sees, call: Call) -> PassedOn:
     )
     if provider is None:
         raise ApiError("unknown_provider", "The provider of this connection is not known any more")
-    _check_destination(sees, call, provider, held)
-    return _Forwarding(ctx, call, provider, held, began).run()
+    integration = _integration(ctx, call, held)
+    settings = _settings(ctx, provider, integration)
+    _check_destination(sees, call, provider, held, settings)
+    return _Forwarding(ctx, call, provider, integration, settings, held, began).run()
 
 
 def _held(ctx: Context, environment: str, call: Call) -> Held:
@@ -95,20 +102,44 @@ def _known(error: ApiError) -> ApiError:
             return error
 
 
-def _check_destination(sees: Sees, call: Call, provider: Provider, held: Held) -> None:
+def _integration(ctx: Context, call: Call, held: Held) -> Integration:
+    """Return the connection's integration. Raises 404 ``unknown_provider_config``."""
+    connection = held.connection
+    found = integrations.by_unique_key(ctx, connection.environment, call.provider_config_key)
+    if found is None or found.id != connection.integration:
+        found = integrations.by_id(ctx, connection.environment, connection.integration)
+    if found is None:
+        raise ApiError("unknown_provider_config", "The integration was deleted", status=404)
+    return found
+
+
+def _settings(ctx: Context, provider: Provider, integration: Integration) -> dict[str, str]:
+    """Return what the integration's owner says of the API, where the entry leaves it to them."""
+    names = [name for name in OWNERS_SETTINGS if name in provider.integration_config]
+    if not names:
+        return {}
+    custom = integration.secrets(ctx.vault).custom.reveal()
+    return {name: str(custom[name]) for name in names if custom.get(name)}
+
+
+def _check_destination(
+    sees: Sees, call: Call, provider: Provider, held: Held, settings: Mapping[str, str]
+) -> None:
     """Require that the credential goes where its entry says, or that the caller may see it anyway.
 
     Raises:
         ApiError: 400 ``missing_api_url``, ``base_url_override_not_allowed``.
     """
+    base_url = settings.get("baseUrl", "")
     if not call.base_url_override:
-        if not provider.proxy.get("base_url"):
+        if not base_url and not provider.proxy.get("base_url"):
             raise ApiError("missing_api_url", "The provider's entry has no proxy.base_url")
         return
     if sees.credentials and (sees.app_secrets or not needs(provider, "clientSecret")):
         return
     config = held.sealed.connection_config.reveal()
-    if not destinations.is_named(provider, config, call.base_url_override):
+    urls = destinations.named(provider, config, base_url)
+    if not destinations.is_named(call.base_url_override, urls):
         raise ApiError(
             "base_url_override_not_allowed",
             "The provider's entry does not name this host, and the key may not read what would be "
@@ -116,23 +147,23 @@ def _check_destination(sees: Sees, call: Call, provider: Provider, held: Held) -
         )
 
 
-def _caller(ctx: Context, call: Call, provider: Provider, held: Held) -> Caller:
+def _caller(
+    ctx: Context,
+    provider: Provider,
+    integration: Integration,
+    settings: Mapping[str, str],
+    held: Held,
+) -> Caller:
     """Return on whose behalf the request is built, which its mode signs.
 
     Raises:
-        ApiError: 404 ``unknown_provider_config``, 400 ``unsupported_auth``.
+        ApiError: 400 ``unsupported_auth``.
     """
-    connection = held.connection
-    integration = integrations.by_unique_key(ctx, connection.environment, call.provider_config_key)
-    if integration is None or integration.id != connection.integration:
-        integration = integrations.by_id(ctx, connection.environment, connection.integration)
-    if integration is None:
-        raise ApiError("unknown_provider_config", "The integration was deleted", status=404)
     kind = held.secret.credential_type
     mode = mode_for(provider, kind)
     if mode is None or (kind in _SIGNED and type(mode).signed is Mode.signed):
         raise ApiError("unsupported_auth", f"Requests with credentials of {kind} are not passed on")
-    caller = caller_of(ctx, integration, provider, held.sealed)
+    caller = replace(caller_of(ctx, integration, provider, held.sealed), settings=settings)
     if not needs(provider, "clientSecret"):
         return caller
     secret = integration.secrets(ctx.vault).client_secret.reveal()
@@ -143,16 +174,24 @@ class _Forwarding:
     """One call, until its answer is passed on."""
 
     def __init__(
-        self, ctx: Context, call: Call, provider: Provider, held: Held, began: float
+        self,
+        ctx: Context,
+        call: Call,
+        provider: Provider,
+        integration: Integration,
+        settings: Mapping[str, str],
+        held: Held,
+        began: float,
     ) -> None:
         self._ctx = ctx
         self._call = call
         self._provider = provider
+        self._integration = integration
+        self._settings = settings
         self._held = held
         self._began = began
         self._sent = 0
         self._renewed = False
-        self._host = ""
 
     def run(self) -> PassedOn:
         """Send until there is an answer to pass on. Raises ApiError."""
@@ -210,7 +249,7 @@ class _Forwarding:
                 deadline=left,
                 max_bytes=answers.MOST_BYTES,
                 redirects=REDIRECTS,
-                trusted=destinations.named(self._provider, config) if follows else (),
+                trusted=self._named(config) if follows else (),
                 unpack=False,
             )
         except EgressFailed as failed:
@@ -221,7 +260,7 @@ class _Forwarding:
     def _request(self) -> OutgoingRequest:
         """Return the request with the credential as it is now. Raises ApiError."""
         call = self._call
-        caller = _caller(self._ctx, call, self._provider, self._held)
+        caller = _caller(self._ctx, self._provider, self._integration, self._settings, self._held)
         try:
             return passed_on(
                 caller,
@@ -237,6 +276,9 @@ class _Forwarding:
                 "unsupported_auth",
                 f"The connection lacks what a request needs ({error.reason}): {error}",
             ) from error
+
+    def _named(self, config: Mapping[str, Any]) -> Iterator[str]:
+        return destinations.named(self._provider, config, self._settings.get("baseUrl", ""))
 
     def _left(self) -> float:
         return self._began + ANSWERS_WITHIN_SECONDS - self._ctx.clock.now()
