@@ -85,6 +85,13 @@ class MeteredStore:
         self._read("get " + key.table, [found] if found else [], 1.0)
         return found
 
+    def get_all(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Return several items; each is charged by itself."""
+        found = self.inner.get_all(keys)
+        for key, item in zip(keys, found, strict=True):
+            self._read("get_all " + key.table, [item] if item else [], 1.0)
+        return found
+
     def query(self, table: str, pk: str, **options: Any) -> Page:
         """Return one page."""
         page = self.inner.query(table, pk, **options)

@@ -117,6 +117,11 @@ class Recorder:
                     action = {"ConditionCheck": "ConditionCheckItem"}.get(kind, f"{kind}Item")
                     table = self.places[part["TableName"]]
                     yield Permission(f"dynamodb:{action}", table, rows=rows_of(part))
+        elif operation == "BatchGetItem":
+            for name, asked in params["RequestItems"].items():
+                for key in asked["Keys"]:
+                    rows = rows_of({"Key": key})
+                    yield Permission(f"dynamodb:{operation}", self.places[name], rows=rows)
         elif "IndexName" in params:
             resource = f"{self.places[params['TableName']]}/index/{params['IndexName']}"
             yield Permission(f"dynamodb:{operation}", resource)

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -143,6 +144,13 @@ class Ran:
     started: frozenset[str]
     late: frozenset[str]
     parts: frozenset[str]
+    asked: int  # requests to AWS
+
+
+def asked(aws: str) -> int:
+    """How many requests the stub of AWS has answered."""
+    with urllib.request.urlopen(aws, timeout=5) as answer:
+        return sum(json.load(answer).values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +192,13 @@ class World:
         measuring.begin_anew(self.aws)
         in_lambda = {"AWS_LAMBDA_FUNCTION_NAME": "one"} if opens else {}
         event = json.dumps(self.events[folder].event)
+        before = asked(self.aws)
         found: dict[str, Any] = json.loads(self.run(folder, PROGRAM, in_lambda, event)[-1])
         assert self.events[folder].fits(found["answer"]), found["answer"]
         return Ran(
             tuple(found["needs"]),
             *(frozenset(found[name]) for name in ("started", "late", "parts")),
+            asked(self.aws) - before,
         )
 
 
@@ -216,6 +226,14 @@ def test_the_first_request_finds_all_that_it_needs_loaded(folder: str, world: Wo
     assert ran.late - MAY_COME_LATE == set()
     lazily = world.ran(folder, opens=False)
     assert lazily.parts - ran.parts == set()
+
+
+@pytest.mark.parametrize(("folder", "most"), [("oauth_callback", 13), ("submit_credentials", 14)])
+def test_an_authorization_asks_aws_no_more_often_than_it_must(
+    folder: str, most: int, world: World
+) -> None:
+    """Most of them one after another, each 4 ms or more: the person is waiting."""
+    assert 0 < world.ran(folder).asked <= most
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -162,3 +162,28 @@ def test_a_first_connect_overwrites_no_connection_that_was_imported_under_its_id
 
     found = world.read(attempt["connection_id"]).json()
     assert found["credentials"]["access_token"] == "imported"
+
+
+def test_a_new_connection_never_ends_on_one_that_has_its_id_meanwhile() -> None:
+    world = make_world()
+    transact = world.ctx.store.transact
+    theirs: list[str] = []
+
+    def late(operations: Any, token: str | None = None) -> None:
+        made = [each.key.pk for each in operations if each.key.sk == tables.CONNECTION]
+        if made:
+            world.ctx.store.transact = transact
+            theirs.append(tables.split_connection_pk(made[0])[2])
+            given = {"type": "OAUTH2", "access_token": "imported", "refresh_token": "r"}
+            body = {"provider_config_key": "rot", "connection_id": theirs[0], "credentials": given}
+            assert world.app.post("/connections", body).status == 201
+        transact(operations, token)
+
+    browser = world.browser()
+    state = world.begun(browser, world.session())["state"]
+    world.ctx.store.transact = late
+    page = world.back(browser, state)
+    assert page.status == 400
+    assert b"Another connection has this id meanwhile" in page.body
+    assert "imported" in str(world.read(theirs[0]).json()["credentials"])
+    assert len(world.connections()) == 1

@@ -245,16 +245,16 @@ def test_nothing_new_is_stored_under_an_integration_that_is_being_deleted(
 ) -> None:
     world = Erasing()
     browser, state = world.begun
-    by_id = registry.by_id
+    get_all = world.ctx.store.get_all
     connections = len(world.rows(tables.CONNECTIONS))
 
-    def deleted_behind_it(*args: Any, **options: Any) -> Any:
-        found = by_id(*args, **options)
+    def deleted_behind_it(keys: Any) -> Any:
+        found = get_all(keys)
         monkeypatch.undo()
         integrations.delete(world.ctx, "env1", "rot")
         return found
 
-    monkeypatch.setattr(registry, "by_id", deleted_behind_it)
+    monkeypatch.setattr(world.ctx.store, "get_all", deleted_behind_it)
 
     assert world.popup.back(browser, state).status == 400
 

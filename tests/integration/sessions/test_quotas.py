@@ -9,7 +9,7 @@ import pytest
 from keystow.egress.errors import EgressFailed
 from keystow.sessions import quotas
 from keystow.settings import load
-from keystow.store import StoreUnavailable
+from keystow.store import StoreUnavailable, TransactionConflict
 from tests.app import App, Result
 from tests.integration.authorization.popup import World as Popup
 from tests.integration.authorization.popup import make_world as make_popup
@@ -244,12 +244,100 @@ def test_rows_of_quotas_expire() -> None:
 def test_a_store_that_is_away_refuses_instead_of_letting_all_pass() -> None:
     world = World()
     token = world.session()
+    transact = world.ctx.store.transact
 
-    def away(_operation: Any) -> Any:
-        raise StoreUnavailable("test")
+    def away(operations: Any, token: str | None = None) -> None:
+        if any(each.key.sk.startswith("quota#") for each in operations):
+            raise StoreUnavailable("test")
+        transact(operations, token)
 
-    world.ctx.store.update = away
+    world.ctx.store.transact = away
     assert world.connect(token).status == 503
+    assert world.app.get("/connections").json()["connections"] == []
+
+
+def test_a_table_that_is_too_busy_to_count_asks_to_come_again() -> None:
+    world = World()
+    token = world.session()
+    transact = world.ctx.store.transact
+
+    def crowded(operations: Any, token: str | None = None) -> None:
+        if any(each.key.sk.startswith("quota#") for each in operations):
+            raise TransactionConflict("test")
+        transact(operations, token)
+
+    world.ctx.store.transact = crowded
+    found = world.connect(token)
+    assert (found.status, found.code) == (503, "temporarily_unavailable")
+    assert found.headers["retry-after"] == "1"
+
+
+def counts(world: World) -> dict[tuple[str, str], int]:
+    """(whose, of what) -> what was counted."""
+    return {
+        (row["pk"].partition("#")[0], row["sk"].partition("#")[2]): row["count"]
+        for row in world.ctx.store.everything()["sessions"]
+        if row["sk"].startswith("quota#")
+    }
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["connections_per_end_user", "connections_per_session", "slow_verifications_per_session"],
+)
+def test_who_is_refused_by_one_quota_has_used_up_nothing_of_the_others(limit: str) -> None:
+    world = World(**{limit: 1})
+    token = world.session()
+    world.took = 6  # slow, and so it counts
+    assert world.try_key(token).status == 200
+    before = counts(world)
+    assert world.try_key(token).status == 429
+    attempts = {key: count + (key[1] == "attempts") for key, count in before.items()}
+    assert counts(world) == attempts
+
+
+def test_what_is_counted_at_once_is_one_request_when_its_windows_begin_and_two_afterwards() -> None:
+    world = World()
+    asked: list[list[str]] = []
+    transact = world.ctx.store.transact
+
+    def told(operations: Any, token: str | None = None) -> None:
+        if rows := [each.key.sk for each in operations if each.key.sk.startswith("quota#")]:
+            asked.append(sorted(rows))
+        transact(operations, token)
+
+    world.ctx.store.transact = told
+    token = world.session()
+    attempts, rest = ["attempts"] * 2, ["connections"] * 2 + ["verifications"] * 2
+    back = ["verifications"] * 2
+    for again in (1, 2):
+        asked.clear()
+        assert world.try_key(token).status == 200
+        wanted = [*[attempts] * again, *[rest] * again, back]
+        assert asked == [[f"quota#{kind}" for kind in kinds] for kinds in wanted]
+
+
+def test_a_unit_is_given_back_although_the_window_of_another_one_is_over() -> None:
+    world = World(slow_verifications_per_session=1, slow_verifications_per_end_user=2)
+    world.took = 4.9
+    first, second = world.session(), world.session()
+    inside: list[int] = []
+
+    def ask_again(_sent: Any) -> int:
+        # The end user's window ends while the first exchange is under way, the session's does not.
+        if not inside:
+            inside.append(0)
+            world.ctx.clock.advance(4)
+            inside.append(world.try_key(second).status)
+        return 200
+
+    assert world.try_key(second).status == 200
+    world.ctx.clock.advance(quotas.WINDOW_SECONDS["verifications"] - 4.9 - 2)
+    world.ctx.egress.default = ask_again
+    assert world.try_key(first).status == 200
+    assert inside == [0, 200]
+    world.ctx.egress.default = 200
+    assert world.try_key(first).status == 200, "the session's only unit was given back"
 
 
 @pytest.fixture

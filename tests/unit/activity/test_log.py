@@ -121,18 +121,46 @@ def test_messages_of_one_moment_do_not_replace_each_other() -> None:
 )
 def test_a_log_that_cannot_be_written_does_not_break_the_flow(failure: Exception) -> None:
     class Broken(MemoryStore):
-        def put(self, operation: Any) -> None:
+        asked = 0
+
+        def transact(self, operations: Any, token: str | None = None) -> None:
+            self.asked += 1
             raise failure
 
-        def update(self, operation: Any) -> Any:
-            raise failure
-
-    ctx = make_context(store=Broken())
+    broken = Broken()
+    ctx = make_context(store=broken)
 
     operation = log.begin(ctx, "env1", "auth", "create_connection")
     log.note(ctx, "env1", operation, Message("info", "text"))
     log.finish(ctx, "env1", operation, "success")
     log.record(ctx, "env1", "auth", "refresh_token", "failed")
+    assert broken.asked == 4
+
+
+def test_an_end_and_its_messages_are_one_write() -> None:
+    ctx: Any = make_context()
+    operation = log.begin(ctx, "env1", "auth", "create_connection")
+    written: list[int] = []
+    transact = ctx.store.transact
+
+    def told(operations: Any, token: str | None = None) -> None:
+        written.append(len(operations))
+        transact(operations, token)
+
+    ctx.store.transact = told
+    log.finish(ctx, "env1", operation, "success", Message("info", "a"), Message("info", "b"))
+    assert written == [3], "messages, header and gate"
+
+
+def test_messages_that_no_row_holds_do_not_keep_an_operation_open() -> None:
+    ctx: Any = make_context()
+    operation = log.begin(ctx, "env1", "auth", "create_connection")
+    details = {f"name{number}": "\N{GRINNING FACE}" * 500 for number in range(30)}
+    messages = [Message("info", "text", details)] * 50
+    log.finish(ctx, "env1", operation, "failed", *messages)
+    found = log.read(ctx, "env1", operation)
+    assert found is not None
+    assert (found[0]["state"], found[1]) == ("failed", [])
 
 
 def test_it_holds_on_dynamodb() -> None:

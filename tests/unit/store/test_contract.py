@@ -98,6 +98,27 @@ def test_nothing_is_found_where_nothing_was_put(store: Store) -> None:
     assert store.get(KEY) is None
 
 
+def test_items_of_several_tables_are_read_at_once_in_the_order_of_their_keys(
+    store: Store,
+) -> None:
+    missing = Key(tables.SESSIONS, "session#1", "session")
+    put(store, KEY, name="dev")
+    put(store, OTHER, body=b"\x00")
+    found = store.get_all([OTHER, missing, KEY])
+    assert found == [store.get(OTHER), None, store.get(KEY)]
+    assert found[0] is not None
+    assert found[0]["body"] == b"\x00"
+    assert store.get_all([]) == []
+
+
+def test_a_key_that_no_table_takes_is_read_as_nothing_beside_others(store: Store) -> None:
+    put(store, KEY, name="dev")
+    assert store.get_all([Key(tables.REGISTRY, "e" * 3000, "settings"), KEY]) == [
+        None,
+        store.get(KEY),
+    ]
+
+
 def test_what_was_handed_in_and_out_is_not_what_is_stored(store: Store) -> None:
     item = {"map": {"a": 1}}
     store.put(Put(KEY, item))

@@ -156,3 +156,32 @@ def test_a_transaction_without_a_token_of_its_own_is_given_one_for_its_repeats()
     first, repeat, other = (request["ClientRequestToken"] for _, request in client.requests)
     assert first == repeat != other
     assert 1 <= len(first) <= 36
+
+
+def batch(*rest: str) -> dict[str, Any]:
+    """An answer with one row, and keys that the table had no time for."""
+    keys = [{"pk": {"S": "env1"}, "sk": {"S": each}} for each in rest]
+    left = {TABLE_NAMES[tables.REGISTRY]: {"ConsistentRead": True, "Keys": keys}} if keys else {}
+    row = {"pk": {"S": "env1"}, "sk": {"S": "settings"}, "name": {"S": "dev"}}
+    return {"Responses": {TABLE_NAMES[tables.REGISTRY]: [row]}, "UnprocessedKeys": left}
+
+
+def test_what_a_table_had_no_time_for_is_asked_for_again() -> None:
+    other = Key(tables.REGISTRY, "env1", "other")
+    late = {
+        "Responses": {TABLE_NAMES[tables.REGISTRY]: [{"pk": {"S": "env1"}, "sk": {"S": "other"}}]}
+    }
+    store, client = store_on(batch("other"), late)
+    assert [each and each["sk"] for each in store.get_all([other, KEY])] == ["other", "settings"]
+    (_, first), (_, second) = client.requests
+    (asked,) = first["RequestItems"].values()
+    assert asked["ConsistentRead"] is True
+    assert len(asked["Keys"]) == 2
+    assert second["RequestItems"] == batch("other")["UnprocessedKeys"]
+
+
+def test_a_batch_that_never_comes_whole_is_no_answer() -> None:
+    store, client = store_on(*[batch("other")] * 20)
+    with pytest.raises(StoreUnavailable):
+        store.get_all([Key(tables.REGISTRY, "env1", "other"), KEY])
+    assert 1 < len(client.requests) < 20

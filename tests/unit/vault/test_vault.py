@@ -411,3 +411,101 @@ def test_a_data_key_that_cannot_be_fetched_ahead_stops_no_other_work() -> None:
     with ctx.vault.fetching_ahead(Purpose.CREDENTIAL, "env-without-any"):
         pass
     assert ctx.kms.generated == 1, "nothing is made ahead"
+
+
+BOTH = (Purpose.CREDENTIAL, Purpose.INTEGRATION)
+
+
+def cold(ctx: Any) -> dict[Any, Any]:
+    """Data keys of two purposes as a container finds them that has none at hand."""
+    sealed(ctx)
+    ctx.vault.seal(Purpose.INTEGRATION, "env1", BINDING, b"secret")
+    ctx.clock.advance(CACHE_SECONDS)
+    places = ctx.vault.missing("env1", *BOTH)
+    return dict(zip(places, ctx.store.get_all(places), strict=True))
+
+
+def test_data_keys_that_were_read_with_other_rows_are_unwrapped_beside_other_work() -> None:
+    ctx: Any = make_context()
+    rows = cold(ctx)
+    assert [key.sk.partition("-")[0] for key in rows] == ["credential", "integration"]
+    read: list[Any] = []
+    get = ctx.store.get
+    ctx.store.get = lambda key: read.append(key) or get(key)
+    with ctx.vault.unwrapping_ahead("env1", rows):
+        pass
+    assert ctx.kms.unwrapped == 2
+    assert ctx.vault.missing("env1", *BOTH) == []
+    envelope = sealed(ctx)
+    assert ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"secret"
+    assert (ctx.kms.unwrapped, read) == (2, [])
+
+
+def test_whoever_is_quicker_than_what_is_beside_it_reads_no_row_again() -> None:
+    ctx: Any = make_context()
+    envelope = sealed(ctx)
+    rows = cold(ctx)
+    read: list[Any] = []
+    get, unwrap, late = ctx.store.get, ctx.kms.unwrap, threading.Event()
+    ctx.store.get = lambda key: read.append(key) or get(key)
+
+    def held_up(*args: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert late.wait(10)
+        return unwrap(*args)
+
+    ctx.kms.unwrap = held_up
+    with ctx.vault.unwrapping_ahead("env1", dict(reversed(rows.items()))):
+        # The thread is at the other key.
+        assert ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope) == b"secret"
+        late.set()
+    assert (ctx.kms.unwrapped, read) == (2, [])
+    # The rows are of one request: the next one reads anew.
+    ctx.clock.advance(CACHE_SECONDS)
+    ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, envelope)
+    assert len(read) == 1
+
+
+def test_sealing_waits_for_what_is_unwrapped_beside_it() -> None:
+    ctx: Any = make_context()
+    rows = cold(ctx)
+    unwrap, began, late = ctx.kms.unwrap, threading.Event(), threading.Event()
+
+    def held_up(*args: Any) -> Any:
+        began.set()
+        assert late.wait(10)
+        return unwrap(*args)
+
+    ctx.kms.unwrap = held_up
+    with ctx.vault.unwrapping_ahead("env1", rows):
+        assert began.wait(10)
+        threading.Timer(0.05, late.set).start()
+        sealed(ctx)
+    assert ctx.kms.unwrapped == 2
+
+
+def test_a_data_key_that_does_not_unwrap_ahead_stops_neither_work_nor_the_next_one() -> None:
+    ctx: Any = make_context()
+    rows = cold(ctx)
+    unwrap, refused = ctx.kms.unwrap, [KmsError("ThrottlingException")]
+
+    def once(*args: Any) -> Any:
+        if refused:
+            raise refused.pop()
+        return unwrap(*args)
+
+    ctx.kms.unwrap = once
+    with ctx.vault.unwrapping_ahead("env1", rows):
+        pass
+    assert [key.sk.partition("-")[0] for key in ctx.vault.missing("env1", *BOTH)] == ["credential"]
+    assert ctx.vault.open(Purpose.CREDENTIAL, "env1", BINDING, sealed(ctx)) == b"secret"
+
+
+def test_a_data_key_that_was_not_made_yet_or_is_destroyed_is_not_unwrapped_ahead() -> None:
+    ctx: Any = make_context()
+    (place,) = ctx.vault.missing("env1", Purpose.CREDENTIAL)
+    for row in (None, {"pk": place.pk, "sk": place.sk, "key": "k", "wrapped": b""}):
+        with ctx.vault.unwrapping_ahead("env1", {place: row}):
+            pass
+        assert ctx.vault.missing("env1", Purpose.CREDENTIAL) == [place]
+    assert ctx.kms.generated == 0, "nothing is made ahead"

@@ -116,8 +116,9 @@ def begin(
         identity: whom it is about, as far as known.
     """
     operation = operation or ids.operation_id(ctx.clock.now(), ctx.random)
-    header = {"kind": kind, "action": action, "state": "running"}
-    _header(ctx, environment, operation, {**header, **_known(identity)})
+    begun = {"kind": kind, "action": action, "state": "running"}
+    header = _header(ctx, environment, operation, {**begun, **_known(identity)})
+    _write(ctx, environment, operation, header)
     return operation
 
 
@@ -159,12 +160,13 @@ def finish(
     *messages: Message,
     **identity: Unpack[Identity],
 ) -> None:
-    """Add messages and set how the operation stands; ``running`` leaves it open."""
-    note(ctx, environment, operation, *messages)
+    """Add messages and set how the operation stands: one write; ``running`` leaves it open."""
     changes: Item = {"state": state, **_known(identity)}
     if state != "running":
         changes["ended_at"] = int(ctx.clock.now() * 1000)
-    _header(ctx, environment, operation, changes)
+    header = _header(ctx, environment, operation, changes)
+    notes = [_note(ctx, environment, operation, *messages)] if messages else []
+    _write(ctx, environment, operation, *notes, header)
 
 
 def record(
@@ -188,7 +190,7 @@ def record(
         changes["messages"] = _written(messages, now)
     if state != "running":
         changes["ended_at"] = int(now * 1000)
-    _header(ctx, environment, operation, changes)
+    _write(ctx, environment, operation, _header(ctx, environment, operation, changes))
     return operation
 
 
@@ -222,7 +224,7 @@ def read(ctx: Context, environment: str, operation: str) -> tuple[Item, list[Ite
     return header, sorted(messages, key=lambda message: int(message["at"]))
 
 
-def _header(ctx: Context, environment: str, operation: str, changes: Item) -> None:
+def _header(ctx: Context, environment: str, operation: str, changes: Item) -> Update:
     now = ctx.clock.now()
     # Index attributes follow from the id, so that writing them again changes nothing, and a
     # finish() whose begin() was lost still makes an operation that can be listed.
@@ -233,7 +235,7 @@ def _header(ctx: Context, environment: str, operation: str, changes: Item) -> No
         "ttl": int(now) + LIFE_SECONDS,
     }
     key = tables.activity(environment, operation, HEADER)
-    _write(ctx, environment, operation, Update(key, set={**always, **changes}))
+    return Update(key, set={**always, **changes})
 
 
 def _note(ctx: Context, environment: str, operation: str, *messages: Message) -> Put:
@@ -262,12 +264,16 @@ def _written(messages: Sequence[Message], now: float) -> list[Item]:
     return written
 
 
-def _write(ctx: Context, environment: str, operation: str, write: Operation) -> None:
+def _write(ctx: Context, environment: str, operation: str, *writes: Operation) -> None:
     try:
-        gates.transact(ctx.store, [write], environment=environment, spread=operation)
+        gates.transact(ctx.store, writes, environment=environment, spread=operation)
     except gates.EnvironmentClosed:
         return  # nobody may ask what happened in it any more
-    except (ConditionFailed, ItemTooLarge, StoreUnavailable, TransactionConflict) as error:
+    except ItemTooLarge as error:
+        _warn(operation, error)
+        if len(writes) > 1:  # how it stands is told without the messages
+            _write(ctx, environment, operation, writes[-1])
+    except (ConditionFailed, StoreUnavailable, TransactionConflict) as error:
         _warn(operation, error)
 
 

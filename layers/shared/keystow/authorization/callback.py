@@ -9,13 +9,12 @@ page + frame ── webhook ── one transaction ── post-connection
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow import metrics, sockets
 from keystow.activity import log as activity
-from keystow.authorization import unasked
+from keystow.authorization import ahead, unasked
 from keystow.authorization.answer import READ, names_of
 from keystow.authorization.follow_up import post_connection
 from keystow.authorization.refused import storing
@@ -30,10 +29,10 @@ from keystow.modes.failure import AuthorizationFailed
 from keystow.oauth import state as states
 from keystow.records.attempt import Attempt
 from keystow.records.connection import Sealed
+from keystow.records.integration import Integration
 from keystow.registry import integrations, providers
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
-from keystow.sessions.tokens import is_ended
 from keystow.store import (
     ConditionFailed,
     Exists,
@@ -46,20 +45,37 @@ from keystow.store import (
 )
 from keystow.store.gates import EnvironmentClosed
 from keystow.store.operations import All
-from keystow.vault import VaultError, VaultUnavailable
+from keystow.vault import Purpose, VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from keystow.authorization.answer import Answer
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.records.attempt import AttemptSecrets
+    from keystow.records.environment import Environment
 
 TOMBSTONE_SECONDS: Final = 300
 ENDED: Final = "The session of this authorization was ended; start again in the app"
 # The function has 50 s, of which the exchange may take 20.
 FOLLOW_UP_SECONDS: Final = 20.0
+
+
+# Of the data keys that an authorization needs: its own secrets, the client's, the connection's.
+PURPOSES: Final = (Purpose.SESSION, Purpose.INTEGRATION, Purpose.CREDENTIAL)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of an authorization's integration, provider and environment.
+
+    ``environment`` returns it, or raises 401 ``unknown_account``.
+    """
+
+    integration: Integration | None
+    provider: Provider | None
+    environment: Callable[[], Environment]
 
 
 @dataclass(frozen=True)
@@ -131,7 +147,6 @@ def finish(
         )
         return _tell_failure(ctx, attempt, told)
     waits = attempt.session.confirm
-    outcomes.succeeded(ctx, attempt.session, attempt.unique_key, connection_id, pending=waits)
     _push(ctx, attempt, sockets.success(attempt.unique_key, connection_id, pending=waits))
     return Ended(pending=waits)
 
@@ -176,20 +191,28 @@ def _check(
 
 
 def _conclude(ctx: Context, attempt: Attempt, answer: Answer, place: str | None) -> str:
-    secrets = attempt.secrets(ctx.vault)
-    _claim(ctx, attempt)
-    _require_session(ctx, attempt)
-    new = attempt.identity is None
-    with quotas.connection(ctx, attempt.session, new=new) as unit, _measured(ctx, attempt):
-        return _connect(ctx, attempt, secrets, answer, place, unit)
-
-
-def _measured(ctx: Context, attempt: Attempt) -> AbstractContextManager[None]:
-    """Count an exchange that is slow, where the end user says whom it is with."""
-    provider = providers.find(ctx, attempt.environment, attempt.provider)
-    if provider is None or not callbacks.must_be_own(provider):
-        return nullcontext()
-    return quotas.verification(ctx, attempt.session)
+    of_integration = tables.integration(attempt.environment, attempt.integration)
+    of_provider = providers.places(attempt.environment, attempt.provider)
+    keys = (attempt.session.key, of_integration, *of_provider)
+    rows = ahead.read(ctx, attempt.environment, PURPOSES, *keys)
+    with ctx.vault.unwrapping_ahead(attempt.environment, rows.data_keys):
+        secrets = attempt.secrets(ctx.vault)
+        _claim(ctx, attempt)
+        # Before anything is sent; the transaction that stores asks again.
+        if rows.get(attempt.session.key) is None:
+            raise AuthorizationFailed("state_err", ENDED)
+        item = rows.get(of_integration)
+        row = rows.get(of_provider[0]) if of_provider else None
+        found = Found(
+            None if item is None else Integration.from_item(item),
+            providers.of_row(ctx, attempt.environment, attempt.provider, row),
+            rows.environment,
+        )
+        # An exchange that is slow counts where the end user says whom it is with.
+        exchanges = found.provider is not None and callbacks.must_be_own(found.provider)
+        new = attempt.identity is None
+        with quotas.connection(ctx, attempt.session, new=new, exchanges=exchanges) as unit:
+            return _connect(ctx, attempt, secrets, answer, place, found, unit)
 
 
 def _connect(
@@ -198,10 +221,10 @@ def _connect(
     secrets: AttemptSecrets,
     answer: Answer,
     place: str | None,
+    found: Found,
     unit: quotas.Unit,
 ) -> str:
-    integration = integrations.by_id(ctx, attempt.environment, attempt.integration)
-    provider = providers.find(ctx, attempt.environment, attempt.provider)
+    integration, provider = found.integration, found.provider
     if integration is None:
         raise AuthorizationFailed("provider_config_err", "The integration was deleted meanwhile")
     if provider is None:
@@ -218,7 +241,7 @@ def _connect(
             "The answer came to another callback than the one it was asked to",
             event="invalid_callback",
         )
-    environment = environment_of(ctx, attempt.environment)
+    environment = found.environment()
     granted = mode.complete(
         ctx,
         Arrival(
@@ -259,7 +282,13 @@ def _connect(
                 by_session=True,
                 replaces=attempt.identity or Replaces.NOTHING,
                 operation=attempt.operation_id,
-                session=attempt.session.key,
+                session=outcomes.made(
+                    ctx,
+                    attempt.session,
+                    attempt.unique_key,
+                    attempt.connection_id,
+                    pending=attempt.session.confirm,
+                ),
             ),
             waits=attempt.session.confirm,
             given=secrets.connection_config.reveal(),
@@ -294,12 +323,6 @@ def _claim(ctx: Context, attempt: Attempt) -> None:
         raise AuthorizationFailed(
             "state_err", "This authorization has been used already", spent=False
         ) from None
-
-
-def _require_session(ctx: Context, attempt: Attempt) -> None:
-    """Require that the session was not ended meanwhile, before anything is sent."""
-    if is_ended(ctx, attempt.session):
-        raise AuthorizationFailed("state_err", ENDED)
 
 
 def _single(answer: Answer, provider: Provider) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from keystow.connections.importing import environment_of
 from keystow.errors import ApiError, Issue, invalid
 from keystow.ids import uuid4
 from keystow.integrations import fixed
@@ -14,6 +13,9 @@ from keystow.sessions.service import applies_to
 from keystow.store import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keystow.authorization.ahead import Rows
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.records.environment import Environment
@@ -49,14 +51,21 @@ def refuse_connection_id(session: ConnectSession, query: dict[str, Any]) -> None
 
 
 def find_integration(
-    ctx: Context, session: ConnectSession, unique_key: str
+    ctx: Context, session: ConnectSession, unique_key: str, rows: Rows
 ) -> tuple[Integration, Provider]:
     """Return an integration and its provider.
+
+    Args:
+        ctx: the container's context.
+        session: who connects.
+        unique_key: which integration.
+        rows: hold the claim on the key.
 
     Raises:
         ApiError: 404 ``unknown_provider_config``, ``unknown_provider_template``.
     """
-    integration = integrations.by_unique_key(ctx, session.environment, unique_key, fresh=True)
+    claim = rows.get(tables.integration_name(session.environment, unique_key))
+    integration = integrations.of_claim(ctx, session.environment, unique_key, claim)
     if integration is None:
         raise ApiError("unknown_provider_config", status=404)
     provider = providers.find(ctx, session.environment, integration.provider)
@@ -66,9 +75,20 @@ def find_integration(
 
 
 def open_scope(
-    ctx: Context, session: ConnectSession, integration: Integration, provider: Provider
+    ctx: Context,
+    session: ConnectSession,
+    integration: Integration,
+    provider: Provider,
+    environment: Callable[[], Environment],
 ) -> Scope:
     """Return what the session allows.
+
+    Args:
+        ctx: the container's context.
+        session: who connects.
+        integration: what to.
+        provider: its provider.
+        environment: returns the environment, or raises 401 ``unknown_account``.
 
     Raises:
         ApiError: 400 ``integration_not_allowed``; ``invalid_connection`` when the connection to be
@@ -85,8 +105,7 @@ def open_scope(
         # Deleted and made anew under the same id, it is another connection.
         if item is None or integration_id != integration.id or item["identity"] != identity:
             raise ApiError("invalid_connection")
-    environment = environment_of(ctx, session.environment)
-    return Scope(session, environment, integration, provider, connection_id, identity)
+    return Scope(session, environment(), integration, provider, connection_id, identity)
 
 
 def connection_config(ctx: Context, query: dict[str, Any], scope: Scope) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.activity import log as activity
 from keystow.authorization.scope import connection_config, open_scope, refuse_connection_id
 from keystow.catalog.loader import unfit_inputs
+from keystow.connections.importing import environment_of
 from keystow.modes import callbacks, leaves, mode_of
 from keystow.modes.base import Beginning
 from keystow.modes.failure import AuthorizationFailed
@@ -74,7 +76,8 @@ def start(
     provider = providers.find(ctx, session.environment, integration.provider)
     if provider is None:
         raise AuthorizationFailed("unknown_config_key", "The provider's definition is missing")
-    scope = open_scope(ctx, session, integration, provider)
+    environment = partial(environment_of, ctx, session.environment)
+    scope = open_scope(ctx, session, integration, provider, environment)
     mode = mode_of(provider.auth_mode)
     if mode is None or not leaves(provider):
         raise AuthorizationFailed(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.activity import log as activity
+from keystow.authorization import ahead
 from keystow.authorization.follow_up import post_connection
 from keystow.authorization.refused import storing
 from keystow.authorization.scope import (
@@ -25,8 +25,11 @@ from keystow.modes.base import Offer
 from keystow.records.connection import Sealed
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
+from keystow.store import tables
+from keystow.vault import Purpose
 
 if TYPE_CHECKING:
+    from keystow.authorization.ahead import Rows
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.modes.base import Mode
@@ -69,15 +72,18 @@ def submit(
     assert mode is not None
     credentials = mode.typed(body)
     refuse_connection_id(session, query)
-    integration, provider = _integration(ctx, session, unique_key, auth_mode, mode)
-    scope = open_scope(ctx, session, integration, provider)
-    config = connection_config(ctx, query, scope)
-    check_inputs(scope, config)
-    quotas.attempt(ctx, session)
-    credentials = Secret(cleaned_credentials(provider.definition, credentials.reveal()))
-    exchange = quotas.verification(ctx, session) if mode.has_secret else nullcontext()
-    with quotas.connection(ctx, session, new=scope.identity is None) as unit, exchange:
-        _connect(ctx, scope, mode, Sealed(credentials, Secret(config)), started, unit)
+    claim = tables.integration_name(session.environment, unique_key)
+    rows = ahead.read(ctx, session.environment, (Purpose.CREDENTIAL,), claim)
+    with ctx.vault.unwrapping_ahead(session.environment, rows.data_keys):
+        integration, provider = _integration(ctx, session, unique_key, auth_mode, mode, rows)
+        scope = open_scope(ctx, session, integration, provider, rows.environment)
+        config = connection_config(ctx, query, scope)
+        check_inputs(scope, config)
+        quotas.attempt(ctx, session)
+        credentials = Secret(cleaned_credentials(provider.definition, credentials.reveal()))
+        new = scope.identity is None
+        with quotas.connection(ctx, session, new=new, exchanges=mode.has_secret) as unit:
+            _connect(ctx, scope, mode, Sealed(credentials, Secret(config)), started, unit)
     waiting = {"isPending": True} if session.confirm else {}
     if mode.older_shape:
         return {"providerConfigKey": unique_key, "connectionId": scope.connection_id, **waiting}
@@ -134,7 +140,13 @@ def _connect(
             by_session=True,
             replaces=scope.identity or Replaces.NOTHING,
             operation=session.operation_id,
-            session=session.key,
+            session=outcomes.made(
+                ctx,
+                session,
+                integration.unique_key,
+                scope.connection_id,
+                pending=session.confirm,
+            ),
         )
         try:
             message = pending.store(
@@ -149,13 +161,15 @@ def _connect(
             raise
     remarks = (activity.Message("warn", each) for each in granted.remarks)
     activity.finish(ctx, session.environment, log, "success", message, *remarks)
-    outcomes.succeeded(
-        ctx, session, integration.unique_key, scope.connection_id, pending=session.confirm
-    )
 
 
 def _integration(
-    ctx: Context, session: ConnectSession, unique_key: str, auth_mode: str, mode: Mode
+    ctx: Context,
+    session: ConnectSession,
+    unique_key: str,
+    auth_mode: str,
+    mode: Mode,
+    rows: Rows,
 ) -> tuple[Integration, Provider]:
     """Return an integration, whose provider has the auth mode.
 
@@ -164,7 +178,7 @@ def _integration(
             a message, and an integration that is not there as 400 (contract 4.3).
     """
     try:
-        integration, provider = find_integration(ctx, session, unique_key)
+        integration, provider = find_integration(ctx, session, unique_key, rows)
     except ApiError as error:
         if mode.older_shape and error.code == "unknown_provider_config":
             raise ApiError(error.code, "There is no integration of this key", payload={}) from None

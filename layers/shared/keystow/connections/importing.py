@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from keystow.connections.requests import ImportBody
     from keystow.context import Context
     from keystow.records.integration import Integration
+    from keystow.store import Item
 
 
 def import_connection(
@@ -141,7 +142,11 @@ def _with_fixed(
 
 def environment_of(ctx: Context, environment: str) -> Environment:
     """Return an environment. Raises 401 ``unknown_account`` when it is being deleted, or was."""
-    item = ctx.store.get(tables.environment_settings(environment))
+    return open_environment(ctx.store.get(tables.environment_settings(environment)))
+
+
+def open_environment(item: Item | None) -> Environment:
+    """Return the environment of its row. Raises as :func:`environment_of`."""
     if item is None or item.get("deleting"):
         raise gates.EnvironmentClosed
     return Environment.from_item(item)

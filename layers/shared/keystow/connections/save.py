@@ -30,15 +30,15 @@ from keystow.records.connection import (
     StoredSecret,
 )
 from keystow.refresh.due import next_check, next_due, read_margin, shard_of
-from keystow.store import All, Check, ConditionFailed, Delete, Equals, Put, gates, tables
-from keystow.store.operations import NEW, THERE
+from keystow.store import All, ConditionFailed, Delete, Equals, Put, gates, tables
+from keystow.store.operations import NEW
 
 if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.records.environment import Environment
     from keystow.records.integration import Integration
-    from keystow.store import Condition, Key, Operation
+    from keystow.store import Condition, Operation
 
 ATTEMPTS: Final = 12
 PAUSE_SECONDS: Final = 0.05
@@ -75,8 +75,8 @@ class Draft:
     """What a connection shall be. :data:`KEEP` leaves what an existing connection has.
 
     ``replaces`` is the identity of the connection that is authorized anew: no other one is
-    overwritten, and none is made. ``session`` is the row of the connect session it is made in: it
-    is stored only while that is there.
+    overwritten, and none is made. ``session`` is written with it to the row of the connect session
+    it is made in: it is stored only while that is there.
     """
 
     environment: Environment
@@ -92,7 +92,7 @@ class Draft:
     by_session: bool = False  # of a connect session, whose end user the event names
     replaces: str | Replaces = Replaces.ANYTHING
     operation: str | None = None  # of the activity log, which names the end user
-    session: Key | None = None
+    session: Operation | None = None
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,10 @@ def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
             when the environment is being deleted; :class:`SessionEnded`.
         StoreUnavailable, VaultUnavailable, ItemTooLarge: nothing was stored.
     """
+    # Mostly its id was just drawn, and nothing is there; if something is, the conditions tell.
+    expects_nothing = draft.replaces is Replaces.NOTHING and instead_of is None
     for attempt in range(ATTEMPTS):
-        existing = _existing(ctx, draft)
+        existing = None if expects_nothing and not attempt else _existing(ctx, draft)
         _require_replaceable(draft, existing)
         made = _made(ctx, draft, existing)
         planned = outbox.plan(ctx, _event(draft, made))
@@ -160,11 +162,8 @@ def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
 
 
 def still_open(draft: Draft) -> list[Operation]:
-    """Return what checks, in the transaction that stores a draft, that its session was not ended.
-
-    One that merely ran out leaves its row until long after whatever it began is over.
-    """
-    return [] if draft.session is None else [Check(draft.session, THERE)]
+    """Return what fails, in the transaction that stores a draft, when its session was ended."""
+    return [] if draft.session is None else [draft.session]
 
 
 def _require_replaceable(draft: Draft, existing: Existing | None) -> None:

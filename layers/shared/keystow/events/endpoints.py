@@ -19,6 +19,7 @@ from keystow.store.operations import NEW
 if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.secret import Secret
+    from keystow.store import Item
 
 CACHE_SECONDS: Final = 30
 _ATTEMPTS: Final = 8
@@ -70,9 +71,21 @@ def current(ctx: Context, environment: str, *, fresh: bool = False) -> Endpoints
     item = ctx.store.get(tables.environment_settings(environment))
     if item is None or item.get("deleting"):
         return None
-    off = ctx.store.get(tables.disabled_webhooks(environment)) or {}
-    found = Endpoints(Environment.from_item(item), frozenset(off.get("urls", ())))
-    ctx.cache[name] = (now + CACHE_SECONDS, found)
+    off = ctx.store.get(tables.disabled_webhooks(environment))
+    return remembered(ctx, Environment.from_item(item), off)
+
+
+def remembered(ctx: Context, environment: Environment, off: Item | None) -> Endpoints:
+    """Keep what was just read for :func:`current`, and return it.
+
+    Args:
+        ctx: clock and cache.
+        environment: as it is now.
+        off: what stands under :func:`keystow.store.tables.disabled_webhooks`.
+    """
+    found = Endpoints(environment, frozenset((off or {}).get("urls", ())))
+    name = ("webhook-endpoints", environment.id)
+    ctx.cache[name] = (ctx.clock.now() + CACHE_SECONDS, found)
     return found
 
 

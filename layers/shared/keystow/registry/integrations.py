@@ -10,6 +10,7 @@ from keystow.store.store import pages
 
 if TYPE_CHECKING:
     from keystow.context import Context
+    from keystow.store import Item
 
 CACHE_SECONDS: Final = 30
 _CACHE_ENTRIES: Final = 5_000
@@ -39,14 +40,28 @@ def by_unique_key(
         assert isinstance(cached[1], Integration)
         again = by_id(ctx, environment, cached[1].id)
         found = again if again is not None and again.unique_key == unique_key else None
-    found = found or _read(ctx, environment, unique_key)
     if found is None:
-        ctx.cache.pop(name, None)
-        return None
-    if len(ctx.cache) >= _CACHE_ENTRIES:
-        ctx.cache.clear()
-    ctx.cache[name] = (now + CACHE_SECONDS, found)
-    return found
+        claim = ctx.store.get(tables.integration_name(environment, unique_key))
+        return of_claim(ctx, environment, unique_key, claim)
+    return _remembered(ctx, environment, unique_key, found)
+
+
+def of_claim(
+    ctx: Context, environment: str, unique_key: str, claim: Item | None
+) -> Integration | None:
+    """Return the integration of a unique key whose claim was just read, with other rows; or None.
+
+    Args:
+        ctx: store, clock and cache.
+        environment: whose it is.
+        unique_key: its present name.
+        claim: what stands under :func:`keystow.store.tables.integration_name`.
+    """
+    found = by_id(ctx, environment, claim["integration"]) if claim else None
+    # Renamed or removed between the two reads: it no longer goes by this name.
+    if found is not None and found.unique_key != unique_key:
+        found = None
+    return _remembered(ctx, environment, unique_key, found)
 
 
 def id_of(ctx: Context, environment: str, unique_key: str, *, fresh: bool = False) -> str | None:
@@ -103,10 +118,15 @@ def _id_name(environment: str, unique_key: str) -> tuple[str, ...]:
     return ("integration-id", environment, unique_key)
 
 
-def _read(ctx: Context, environment: str, unique_key: str) -> Integration | None:
-    claim = ctx.store.get(tables.integration_name(environment, unique_key))
-    if claim is None:
+def _remembered(
+    ctx: Context, environment: str, unique_key: str, found: Integration | None
+) -> Integration | None:
+    """Keep a positive answer for the next time, and return the answer."""
+    name = _cache_name(environment, unique_key)
+    if found is None:
+        ctx.cache.pop(name, None)
         return None
-    found = by_id(ctx, environment, claim["integration"])
-    # Renamed or removed between the two reads: it no longer goes by this name.
-    return found if found is not None and found.unique_key == unique_key else None
+    if len(ctx.cache) >= _CACHE_ENTRIES:
+        ctx.cache.clear()
+    ctx.cache[name] = (ctx.clock.now() + CACHE_SECONDS, found)
+    return found

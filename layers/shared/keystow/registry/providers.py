@@ -15,7 +15,7 @@ from keystow.store.store import pages
 
 if TYPE_CHECKING:
     from keystow.context import Context
-    from keystow.store import Item
+    from keystow.store import Item, Key
 
 PREFIX: Final = "provider#"
 
@@ -42,11 +42,33 @@ def find(
         assert isinstance(cached[1], Provider)
         return cached[1]
     item = ctx.store.get(tables.custom_provider(environment, provider_id))
+    return of_row(ctx, environment, provider_id, item)
+
+
+def places(environment: str, provider_id: str) -> list[Key]:
+    """Return where a provider is stored: nowhere when it is built in."""
+    own = loader.built_in(provider_id) is None
+    return [tables.custom_provider(environment, provider_id)] if own else []
+
+
+def of_row(ctx: Context, environment: str, provider_id: str, item: Item | None) -> Provider | None:
+    """Return a provider whose row, if it has one, was just read; or None.
+
+    Args:
+        ctx: clock and cache.
+        environment: who asks.
+        provider_id: the provider's key.
+        item: what stands at :func:`places`.
+    """
+    provider = loader.built_in(provider_id)
+    if provider is not None:
+        return provider
+    name = ("provider", environment, provider_id)
     if item is None:
         ctx.cache.pop(name, None)
         return None
     provider = of_item(item)
-    ctx.cache[name] = (now, provider)
+    ctx.cache[name] = (ctx.clock.now(), provider)
     return provider
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keystow.clock import iso
 from keystow.log import logger
 from keystow.store import ConditionFailed, Exists, StoreUnavailable, TransactionConflict, Update
+from keystow.store.operations import THERE
 
 if TYPE_CHECKING:
     from keystow.context import Context
@@ -25,21 +26,34 @@ def begun(ctx: Context, session: ConnectSession) -> None:
         _write(ctx, session, None)
 
 
-def succeeded(
+def made(
     ctx: Context,
     session: ConnectSession,
     unique_key: str,
     connection_id: str,
     *,
-    pending: bool = False,
-) -> None:
-    """Note that a connection was made; ``pending``: it still has to be confirmed by somebody."""
-    made = {
+    pending: bool,
+) -> Update:
+    """Return the write that notes a connection in the transaction that makes it.
+
+    It fails when the session was ended. (One that merely ran out leaves its row until long after
+    whatever it began is over.)
+
+    Args:
+        ctx: the container's context.
+        session: in which it is made.
+        unique_key: of the integration.
+        connection_id: of the connection.
+        pending: whether it still has to be confirmed by somebody.
+    """
+    outcome = {
+        "status": "connected",
         "provider_config_key": unique_key,
         "connection_id": connection_id,
         "is_pending": pending,
+        "at": _now(ctx),
     }
-    _write(ctx, session, {"status": "connected", **made, "at": _now(ctx)})
+    return Update(session.key, set={"outcome": outcome}, condition=THERE)
 
 
 def failed(ctx: Context, session: ConnectSession, unique_key: str, code: str, message: str) -> None:

@@ -5,10 +5,12 @@ Each quota is a row that counts for a window which begins with its first use:
     first ──▶ put   count 1, until now + window      when there is none, or it is over
     next  ──▶ add 1 when until > now and count < limit, else 429 until then
 
-Every count is one conditional write, so that callers at once cannot pass together. An end user is
-known by id, whatever its letters' case and form, so that spelling it otherwise makes no new one.
-What is deleted again still counts: the window counts what was made, not what there is. Imports by
-an API key do not count: a backend needs no measure against itself.
+All that is counted at once is one transaction of conditional writes, so that callers at once cannot
+pass together, and whoever is refused has used up nothing. It assumes that each window begins here;
+what fails tells where one is running. An end user is known by id, whatever its letters' case and
+form, so that spelling it otherwise makes no new one. What is deleted again still counts: the window
+counts what was made, not what there is. Imports by an API key do not count: a backend needs no
+measure against itself.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from keystow.store import (
     Equals,
     Put,
     StoreUnavailable,
+    TransactionConflict,
     Update,
     tables,
 )
@@ -37,11 +40,11 @@ from keystow.store.operations import NEW
 from keystow.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from keystow.context import Context
     from keystow.records.session import ConnectSession
-    from keystow.store import Key
+    from keystow.store import Item, Key, Operation
 
 Kind = Literal["attempts", "connections", "verifications"]
 Told = Literal["attempts", "connections", "verifications", "telemetry"]
@@ -63,11 +66,21 @@ _TOLD: Final[dict[Told, str]] = {
 }
 
 
+class _Owner(Value):
+    """Whose quota it is: its row, and how much there is of what."""
+
+    key: Key
+    kind: Kind
+    limit: int
+    whose: str
+
+
 class _Taken(Value):
     """One unit of a quota, and the window it was taken from."""
 
     key: Key
     until: int
+    kind: Kind | Literal["single"]
 
 
 class Unit:
@@ -93,7 +106,9 @@ def attempt(ctx: Context, session: ConnectSession) -> None:
 
 
 @contextmanager
-def connection(ctx: Context, session: ConnectSession, *, new: bool) -> Iterator[Unit]:
+def connection(
+    ctx: Context, session: ConnectSession, *, new: bool, exchanges: bool
+) -> Iterator[Unit]:
     """Count the connection that is made inside; when making it fails, it does not count.
 
     What was stored counts, though something went wrong after it: inside, the unit is kept then.
@@ -103,6 +118,8 @@ def connection(ctx: Context, session: ConnectSession, *, new: bool) -> Iterator[
         session: who connects.
         new: whether the connection is a further one; one that is authorized anew counts for a
             session of single use only.
+        exchanges: whether what is inside asks somebody who may be slow. It is held for slow until
+            it ends; then it counts if it was.
 
     Raises:
         ApiError: 429 ``too_many_request``; 409 ``connect_session_used``.
@@ -112,30 +129,20 @@ def connection(ctx: Context, session: ConnectSession, *, new: bool) -> Iterator[
     if session.single_use:
         taken.append(_take_single(ctx, session))
     try:
-        if new:
-            taken += _take(ctx, session, "connections")
-        yield unit
+        wanted: dict[Kind, bool] = {"connections": new, "verifications": exchanges}
+        found = _take(ctx, session, *(kind for kind, counts in wanted.items() if counts))
+        exchange = [each for each in found if each.kind == "verifications"]
+        taken += [each for each in found if each.kind == "connections"]
+        began = ctx.clock.now()
+        try:
+            yield unit
+        finally:
+            if ctx.clock.now() - began < SLOW_SECONDS:
+                _give_back(ctx, exchange)
     except BaseException:
-        for each in () if unit.kept else taken:
-            _give_back(ctx, each)
+        if not unit.kept:
+            _give_back(ctx, taken)
         raise
-
-
-@contextmanager
-def verification(ctx: Context, session: ConnectSession) -> Iterator[None]:
-    """Count the exchange with a provider inside when it is slow; it is held for slow until it ends.
-
-    Raises:
-        ApiError: 429 ``too_many_request``.
-    """
-    taken = _take(ctx, session, "verifications")
-    began = ctx.clock.now()
-    try:
-        yield
-    finally:
-        if ctx.clock.now() - began < SLOW_SECONDS:
-            for each in taken:
-                _give_back(ctx, each)
 
 
 def end_user_name(text: str) -> str:
@@ -150,8 +157,34 @@ def end_user_name(text: str) -> str:
     return seen or text
 
 
-def _take(ctx: Context, session: ConnectSession, kind: Kind) -> list[_Taken]:
-    """Take one unit for the session and one for its end user, or none."""
+def _take(ctx: Context, session: ConnectSession, *kinds: Kind) -> list[_Taken]:
+    """Take one unit of each kind for the session and one for its end user, or none of them."""
+    owners = [owner for kind in kinds for owner in _owners(ctx, session, kind)]
+    if not owners:
+        return []
+    known: dict[Key, Item | None] = {}
+    for _try in range(_TRIES):
+        now = int(ctx.clock.now() * 1000)
+        planned = [_planned(owner, known.get(owner.key), now) for owner in owners]
+        try:
+            ctx.store.transact([write for write, _taken in planned])
+        except ConditionFailed as failed:
+            # A window is running; or somebody else has begun one, or used it up, in this moment.
+            places = zip(failed.failed, failed.found, strict=True)
+            known.update({owners[place].key: row for place, row in places})
+        except TransactionConflict:
+            break
+        else:
+            return [taken for _write, taken in planned]
+    raise ApiError(
+        "temporarily_unavailable",
+        "Too much at once; try again shortly",
+        headers={"retry-after": "1"},
+    )
+
+
+def _owners(ctx: Context, session: ConnectSession, kind: Kind) -> Iterator[_Owner]:
+    """Yield whose quotas of a kind count."""
     settings = ctx.settings
     limits = {
         "attempts": (settings.attempts_per_session, settings.attempts_per_end_user),
@@ -161,51 +194,39 @@ def _take(ctx: Context, session: ConnectSession, kind: Kind) -> list[_Taken]:
             settings.slow_verifications_per_end_user,
         ),
     }
-    taken: list[_Taken] = []
     of_session, of_end_user = limits[kind]
-    owners = [(tables.session_quota(session.token_hash, kind), of_session, "session")]
+    if of_session > 0:
+        key = tables.session_quota(session.token_hash, kind)
+        yield _Owner(key, kind, of_session, "session")
     end_user = session.end_user.id if session.end_user else session.tags.get("end_user_id")
     # With a public key the connection's id is all that tells whose it is.
     end_user = end_user or session.connection_id
-    if end_user:
+    if end_user and of_end_user > 0:
         name = ids.sha256_hex(end_user_name(end_user))
-        owners.append(
-            (tables.end_user_quota(session.environment, name, kind), of_end_user, "end user")
-        )
-    try:
-        for key, limit, whose in owners:
-            if limit > 0:
-                taken.append(_one(ctx, key, kind, limit, whose))
-    except BaseException:
-        for each in taken:
-            _give_back(ctx, each)
-        raise
-    return taken
+        key = tables.end_user_quota(session.environment, name, kind)
+        yield _Owner(key, kind, of_end_user, "end user")
 
 
-def _one(ctx: Context, key: Key, kind: Kind, limit: int, whose: str) -> _Taken:
-    for _try in range(_TRIES):
-        now = int(ctx.clock.now() * 1000)
-        running = All((Above("until", now), Below("count", limit)))
-        try:
-            row = ctx.store.update(Update(key, add={"count": 1}, condition=running))
-            return _Taken(key, row["until"])
-        except ConditionFailed as failed:
-            found = failed.found[0]
-        if found is not None and found["until"] > now:
-            if found["count"] >= limit:
-                raise too_many(kind, limit, whose, now, found["until"])
-            continue  # there is room again: somebody gave one back in this moment
-        until = now + WINDOW_SECONDS[kind] * 1000
-        first = {"count": 1, "until": until, "ttl": until // 1000 + _KEPT_SECONDS}
-        with suppress(ConditionFailed):  # somebody else has begun the window
-            ctx.store.put(Put(key, first, Any_((NEW, AtMost("until", now)))))
-            return _Taken(key, until)
-    raise ApiError(
-        "temporarily_unavailable",
-        "Too much at once; try again shortly",
-        headers={"retry-after": "1"},
-    )
+def _planned(owner: _Owner, row: Item | None, now: int) -> tuple[Operation, _Taken]:
+    """Return the write that takes a unit, given what is known of the row (None: nothing).
+
+    Raises:
+        ApiError: 429 ``too_many_request``.
+    """
+    if row is not None and row["until"] > now:
+        until = row["until"]
+        if row["count"] >= owner.limit:
+            raise too_many(owner.kind, owner.limit, owner.whose, now, until)
+        running = All((Equals("until", until), Below("count", owner.limit)))
+        return Update(owner.key, add={"count": 1}, condition=running), _taken(owner, until)
+    until = now + WINDOW_SECONDS[owner.kind] * 1000
+    first = {"count": 1, "until": until, "ttl": until // 1000 + _KEPT_SECONDS}
+    write = Put(owner.key, first, Any_((NEW, AtMost("until", now))))
+    return write, _taken(owner, until)
+
+
+def _taken(owner: _Owner, until: int) -> _Taken:
+    return _Taken(owner.key, until, owner.kind)
 
 
 def too_many(kind: Told, limit: int, whose: str, now: int, until: int) -> ApiError:
@@ -241,7 +262,7 @@ def _take_single(ctx: Context, session: ConnectSession) -> _Taken:
         ctx.store.put(Put(key, row, Any_((NEW, AtMost("count", 0)))))
     except ConditionFailed:
         raise _used() from None
-    return _Taken(key, until)
+    return _Taken(key, until, "single")
 
 
 def _is_used(ctx: Context, session: ConnectSession) -> bool:
@@ -256,8 +277,21 @@ def _used() -> ApiError:
     )
 
 
-def _give_back(ctx: Context, taken: _Taken) -> None:
-    """Take a unit back; without the table it counts until its window is over."""
-    same = All((Equals("until", taken.until), Above("count", 0)))
-    with suppress(ConditionFailed, StoreUnavailable):
-        ctx.store.update(Update(taken.key, add={"count": -1}, condition=same))
+def _give_back(ctx: Context, taken: Sequence[_Taken]) -> None:
+    """Take units back; without the table they count until their window is over."""
+    if not taken:
+        return
+    writes = [
+        Update(
+            each.key,
+            add={"count": -1},
+            condition=All((Equals("until", each.until), Above("count", 0))),
+        )
+        for each in taken
+    ]
+    with suppress(StoreUnavailable, TransactionConflict):
+        try:
+            ctx.store.transact(writes)
+        except ConditionFailed:  # of one the window is over meanwhile
+            for each in taken if len(taken) > 1 else ():
+                _give_back(ctx, [each])

@@ -61,14 +61,6 @@ def find(ctx: Context, text: str, *, grace: float = 0) -> ConnectSession:
     return ConnectSession.from_item(item, _opened(text, bytes(sealed)) if sealed else None)
 
 
-def is_ended(ctx: Context, session: ConnectSession) -> bool:
-    """Return whether a session was ended since it was found.
-
-    One that merely ran out leaves its row until long after whatever it began is over.
-    """
-    return ctx.store.get(session.key) is None
-
-
 def item_of(session: ConnectSession, token: Secret[str], random: Randomness) -> Item:
     """Return the item of a new session, its defaults sealed under its token."""
     item = session.as_item()

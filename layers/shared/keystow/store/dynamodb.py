@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _COMPARISONS = {Below: "<", AtMost: "<=", Above: ">", Equals: "="}
 _CONFLICT_ATTEMPTS = 8
+# How often the rest of a batch is asked for.
+_PARTS = 8
 _TOO_LARGE = ("item size", "exceeded the maximum", "collection size")
 
 
@@ -182,6 +184,26 @@ class DynamoStore:
             return None
         answer = self._call("GetItem", **self._locate(key), ConsistentRead=True)
         return _item(answer["Item"]) if "Item" in answer else None
+
+    def get_all(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Return items in the order of their keys, each or None."""
+        wanted: dict[str, Any] = {}
+        for key in filter(bounds.fits, keys):
+            of_table = wanted.setdefault(self._names[key.table], {"ConsistentRead": True})
+            of_table.setdefault("Keys", []).append(self._locate(key)["Key"])
+        found: dict[tuple[str, str, str], Item] = {}
+        for attempt in range(_PARTS):
+            if not wanted:
+                return [found.get((self._names[key.table], key.pk, key.sk)) for key in keys]
+            if attempt:
+                time.sleep(LOTS.uniform(0.01, 0.05) * attempt)
+            answer = self._call("BatchGetItem", RequestItems=wanted)
+            for table, rows in answer["Responses"].items():
+                for row in map(_item, rows):
+                    found[table, row["pk"], row["sk"]] = row
+            # What a table was too busy for, or what would not go into one answer of 16 MB.
+            wanted = answer.get("UnprocessedKeys") or {}
+        raise StoreUnavailable("UnprocessedKeys")
 
     def query(
         self,

@@ -81,6 +81,12 @@ class MemoryStore:
             found: Item | None = _copied(self._tables[key.table].get((key.pk, key.sk)))
             return found
 
+    def get_all(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Return items in the order of their keys, each or None."""
+        if len(keys) > _MOST_OPERATIONS or len(set(keys)) < len(keys):
+            raise ValueError("at most 100 keys, none of them twice")
+        return [self.get(key) for key in keys]
+
     def query(
         self,
         table: str,

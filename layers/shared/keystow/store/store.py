@@ -50,6 +50,19 @@ class Store(Protocol):
         """Return an item, or None."""
         ...
 
+    def get_all(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Return items in the order of their keys, each or None: one request, not one for each.
+
+        Every one is read strongly consistently, and by itself: another may have changed meanwhile.
+
+        Args:
+            keys: at most 100; none of them twice.
+
+        Raises:
+            StoreUnavailable: not all of them could be read.
+        """
+        ...
+
     def query(
         self,
         table: str,

@@ -19,6 +19,7 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
@@ -31,11 +32,11 @@ from keystow.value import Value
 from keystow.vault.kms import KmsError, Wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from keystow.clock import Clock
     from keystow.ids import Randomness
-    from keystow.store import Item, Store
+    from keystow.store import Item, Key, Store
     from keystow.vault.kms import KeyWrapper
 
 NONCE_BYTES = 12
@@ -104,6 +105,7 @@ class Vault:
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[str, str], tuple[bytes, float]] = OrderedDict()
         self._loading: dict[tuple[str, str, bool], Future[bytes]] = {}
+        self._rows: dict[tuple[str, str], Item] = {}  # of data keys, read with other rows
 
     @contextlib.contextmanager
     def fetching_ahead(self, purpose: Purpose, environment: str) -> Iterator[None]:
@@ -118,15 +120,43 @@ class Vault:
             return
 
         def fetch() -> None:
-            with contextlib.suppress(Exception):  # whoever needs the key meets the same
-                self._key(environment, purpose, key_id, create=False)
+            self._key(environment, purpose, key_id, create=False)
 
-        beside = threading.Thread(target=fetch, daemon=True)
-        beside.start()
-        try:
+        with _beside([fetch]):
             yield
+
+    def missing(self, environment: str, *purposes: Purpose) -> list[Key]:
+        """Return where the month's data keys are stored that are not at hand."""
+        names = map(self._current_key, purposes)
+        return [
+            data_key(environment, name)
+            for name in names
+            if self._cached((environment, name)) is None
+        ]
+
+    @contextlib.contextmanager
+    def unwrapping_ahead(self, environment: str, rows: Mapping[Key, Item | None]) -> Iterator[None]:
+        """Unwrap data keys, one after another, beside the work within; as :meth:`fetching_ahead`.
+
+        Args:
+            environment: whose they are.
+            rows: what was found at :meth:`missing`, read with other rows.
+        """
+        known = {(environment, key.sk): row for key, row in rows.items() if row is not None}
+        with self._lock:
+            self._rows.update(known)
+
+        def unwrap(key_id: str) -> None:
+            purpose = Purpose(key_id.rpartition("-")[0])
+            self._key(environment, purpose, key_id, create=False)
+
+        try:
+            with _beside([partial(unwrap, key_id) for _environment, key_id in known]):
+                yield
         finally:
-            beside.join()  # what is left behind would stand still between two invocations
+            with self._lock:
+                for name in known:
+                    self._rows.pop(name, None)
 
     def warm(self, purpose: Purpose, environment: str) -> None:
         """Have the month's data key at hand, so that a later :meth:`seal` needs no KMS.
@@ -214,12 +244,17 @@ class Vault:
         name = (environment, key_id, create)
         with self._lock:
             others = self._loading.get(name)
+            # One that is only looked for is the same, if it is there.
+            found = self._loading.get((environment, key_id, False)) if create else None
             if others is None:
                 mine = self._loading[name] = Future()
         if others is not None:
             return others.result()
         try:
-            plain = self._loaded(environment, purpose, key_id, create=create)
+            # Somebody else may have had it between the two looks.
+            plain = self._cached((environment, key_id), for_seconds) or self._looked_for(found)
+            if plain is None:
+                plain = self._loaded(environment, purpose, key_id, create=create)
         except BaseException as error:
             mine.set_exception(error)
             raise
@@ -229,6 +264,14 @@ class Vault:
         finally:
             with self._lock:
                 del self._loading[name]
+
+    @staticmethod
+    def _looked_for(found: Future[bytes] | None) -> bytes | None:
+        """Return what another thread gets; None: it gets nothing."""
+        if found is not None:
+            with contextlib.suppress(Exception):
+                return found.result()
+        return None
 
     def _loaded(self, environment: str, purpose: Purpose, key_id: str, *, create: bool) -> bytes:
         context = encryption_context(environment, purpose)
@@ -262,7 +305,9 @@ class Vault:
         self, environment: str, key_id: str, context: dict[str, str], *, create: bool
     ) -> bytes:
         place = data_key(environment, key_id)
-        item = self._store.get(place)
+        with self._lock:
+            item = self._rows.get((environment, key_id))
+        item = item or self._store.get(place)
         if item is not None:
             return self._unwrap(item, context)
         if not create:
@@ -294,6 +339,26 @@ class Vault:
         if not item.get("wrapped"):
             raise VaultError("the data key was destroyed")
         return self._wrapper.unwrap(Wrapped(bytes(item["wrapped"]), item["key"]), context)
+
+
+@contextlib.contextmanager
+def _beside(work: Sequence[Callable[[], object]]) -> Iterator[None]:
+    """Do some work in a thread beside that within; whoever needs what it gets meets its faults."""
+
+    def do() -> None:
+        for each in work:
+            with contextlib.suppress(Exception):
+                each()
+
+    if not work:
+        yield
+        return
+    beside = threading.Thread(target=do, daemon=True)
+    beside.start()
+    try:
+        yield
+    finally:
+        beside.join()  # what is left behind would stand still between two invocations
 
 
 def encryption_context(environment: str, purpose: str) -> dict[str, str]:
