@@ -149,7 +149,7 @@ function candidates(field, text) {
   if (field.format === 'uri') {
     const origin = `${found.scheme || 'https'}://${hosts[0]}`;
     const whole = /^\/*$/.test(found.rest) ? origin : origin + found.rest;
-    return field.origin ? [origin] : [whole, origin];
+    return field.origin && !field.pattern ? [origin] : [whole, origin];
   }
   if (field.format === 'hostname') return hosts;
   const withPath = hosts.map((each) => each + found.rest.replace(/\/+$/, ''));

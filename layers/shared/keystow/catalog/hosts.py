@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # What is sent in these modes is the end user's own: it may go where the end user says.
 OWN_SECRETS: Final = frozenset(
     {"API_KEY", "BASIC", "NONE", "OAUTH2_CC", "TWO_STEP", "JWT", "SIGNATURE", "BILL"}
+    | {"MCP_OAUTH2_GENERIC"}
 )
 # Below a country's ending people register third labels.
 _SECOND_LEVELS: Final = frozenset(

@@ -141,7 +141,9 @@ def _candidates(field: Mapping[str, Any], text: str) -> list[str]:
     if suffix or (prefix and not _PLAIN_SCHEME.fullmatch(prefix)):
         return [_without(text, prefix, suffix)]
     if kind == "uri":
-        return _origins(text) if field.get("origin") else [*_uris(text), *_origins(text)]
+        # Where a whole address stands for an origin, only a pattern tells that a path is wanted.
+        only = field.get("origin") and not field.get("pattern")
+        return _origins(text) if only else [*_uris(text), *_origins(text)]
     if kind == "hostname":
         return _hosts(text)
     if prefix:
