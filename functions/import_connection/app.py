@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NEEDS = (STORE, VAULT, QUEUES, "keystow.modes.oauth2", "keystow.oauth.token_life")
 
 SCOPE = "environment:connections:create"
+READ_CREDENTIALS = "environment:connections:read_credentials"
 
 
 def create(ctx: Context, request: Request) -> Response:
@@ -28,7 +29,9 @@ def create(ctx: Context, request: Request) -> Response:
     principal = auth.secret_key(ctx, request, SCOPE)
     request.refuse_query()
     body = body_of(request, ImportBody)
-    return Response(201, import_connection(ctx, principal.environment, body))
+    reads = principal.may(READ_CREDENTIALS)
+    made = import_connection(ctx, principal.environment, body, reads_credentials=reads)
+    return Response(201, made)
 
 
 def create_legacy(ctx: Context, request: Request) -> Response:

@@ -37,15 +37,15 @@ OPENS: Final[Mapping[str, frozenset[str]]] = {
         "CreateSessionFunction": "webhook",
         "DeleteConnectionFunction": "credential integration",
         "GetConnectionFunction": "credential integration",
-        "ImportConnectionFunction": "credential input webhook",
+        "ImportConnectionFunction": "credential input integration webhook",
         "ManageEnvironmentFunction": "hmac signing variable webhook",
         "ManageIntegrationsFunction": "input integration",
         "OauthCallbackFunction": "credential integration session",
         "ProxyRequestFunction": "credential integration",
         "RefreshTokensFunction": "credential integration",
         "SendWebhookFunction": "signing webhook",
-        "StartOauthFunction": "hmac input session",
-        "SubmitCredentialsFunction": "credential hmac input",
+        "StartOauthFunction": "hmac input integration session",
+        "SubmitCredentialsFunction": "credential hmac input integration",
         "UpdateConnectionFunction": "webhook",
     }.items()
 }

@@ -88,30 +88,14 @@ CUSTOM: dict[str, dict[str, Any]] = {
         },
         "credentials": {"apiKey": {"type": "string", "title": "API Key"}},
     },
-    # Built into the recorded server, not into our catalogue: the least that an import needs.
-    "trello": {
-        "display_name": "Trello",
-        "categories": ["productivity"],
-        "auth_mode": "OAUTH1",
-        "authorization_url": "https://trello.example/authorize",
-        "request_url": "https://trello.example/request",
-        "token_url": "https://trello.example/access",
-        "signature_method": "HMAC-SHA1",
-    },
-    "netsuite-tba": {
-        "display_name": "NetSuite (TBA)",
-        "categories": ["erp"],
-        "auth_mode": "TBA",
-        "proxy": {"base_url": "https://${connectionConfig.accountId}.netsuite.example"},
-        "connection_config": {
-            "accountId": {"type": "string", "title": "Account ID", "pattern": "^[a-zA-Z0-9_-]+$"}
-        },
-    },
 }
 
 
 # The recorded server took keys of these providers untried.
-UNTRIED_THERE = {"/v0/meta/whoami", "/v2/addresses", "/v1/balance"}
+UNTRIED_THERE = {
+    *("/v0/meta/whoami", "/v2/addresses", "/v1/balance"),
+    "/services/rest/record/v1/metadata-catalog",
+}
 
 
 class Provider(Outside):

@@ -11,7 +11,7 @@ from keystow.secret import Secret
 from keystow.sessions import public_keys
 from tests.app import App
 from tests.authorization_server import DEFINITION, AuthorizationServer, answer
-from tests.infrastructure import registering
+from tests.infrastructure import registering, signed_modes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,7 @@ class Scenario:
             self.public_keys,
             self.popup,
             lambda: registering.go_through(self),
+            lambda: signed_modes.use(self),
             self.connections,
             self.confirmations,
             self.refreshes,

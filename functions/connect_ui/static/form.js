@@ -22,6 +22,8 @@ function builtIn(name) {
     password: { title: say('password'), secret: true },
     client_id: { title: say('clientId') },
     client_secret: { title: say('clientSecret'), secret: true },
+    token_id: { title: say('tokenId'), secret: true },
+    token_secret: { title: say('tokenSecret'), secret: true },
   }[name];
 }
 

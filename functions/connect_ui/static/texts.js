@@ -53,6 +53,8 @@ export const texts = {
   password: 'Password',
   clientId: 'Client ID',
   clientSecret: 'Client secret',
+  tokenId: 'Token ID',
+  tokenSecret: 'Token secret',
   waitTitle: 'Continue in the other window',
   waitHint: 'Approve access in the {name} window. This page goes on by itself.',
   showWindow: 'Show the window',

@@ -24,6 +24,24 @@ _OF_REFRESHES: Final = (
     *("token_refresh", "refresh_url", "use_refresh_url", "refresh_params"),
     *("refresh_token_headers", "dual_tokens"),
 )
+# How OAuth 1.0a asks for its tokens; nothing else reads these.
+_OF_OAUTH1: Final = (
+    *("request_url", "request_params", "request_http_method", "token_http_method"),
+    "signature_method",
+)
+# How OAuth 2.0 asks for its tokens; modes that sign requests send none of it.
+_OF_OAUTH2: Final = (
+    *_OF_REFRESHES,
+    *("token_exchange", "token_headers", "body_format", "token_request_auth_method"),
+    *("introspection", "token_success", "revocation_url", "device_authorization_url", "issuer"),
+    *("issuer_required", "default_expires_in", "refresh_token_life_days"),
+)
+_WITHOUT_EFFECT: Final = {
+    "OAUTH2": _OF_OAUTH1,
+    "OAUTH2_CC": _OF_OAUTH1,
+    "OAUTH1": (*_OF_OTHER_MODES, *_OF_OAUTH2),
+    "TBA": (*_OF_OTHER_MODES, *_OF_OAUTH2, *_OF_OAUTH1),
+}
 _REQUESTED: Final = ("token_url", "refresh_url", "revocation_url", "request_url")
 
 
@@ -38,7 +56,11 @@ def check_honoured(definition: Mapping[str, Any]) -> None:
         if taken:
             raise ValueError(f"{place} may not set {', '.join(sorted(taken))}")
     _check_urls(definition)
-    if definition["auth_mode"] in _RUN:
+    mode = definition["auth_mode"]
+    for name in _WITHOUT_EFFECT.get(mode, ()):
+        if name in definition:
+            raise ValueError(f"{name} has no effect in {mode}")
+    if mode in _RUN:
         _check_token_requests(definition)
 
 

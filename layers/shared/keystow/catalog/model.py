@@ -330,7 +330,7 @@ class ProviderDefinition(Strict):
     request_params: Params | None = None
     request_http_method: Literal["GET", "POST"] | None = None
     token_http_method: Literal["GET", "POST"] | None = None
-    signature_method: Literal["HMAC-SHA1", "RSA-SHA1", "PLAINTEXT"] | None = None
+    signature_method: Literal["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "PLAINTEXT"] | None = None
 
     token_response: TokenResponse | None = None
     token_response_headers: list[HeaderName] | None = None
@@ -395,6 +395,7 @@ class ProviderDefinition(Strict):
         hosts.check(definition)
         rules.check_client_per_connection(definition)
         rules.check_authorization_params(definition)
+        rules.check_protocol_params(definition)
         rules.check_hooks(definition)
         rules.check_account(definition)
         honoured.check_honoured(definition)

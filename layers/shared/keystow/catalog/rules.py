@@ -248,6 +248,19 @@ def check_authorization_params(definition: Mapping[str, Any]) -> None:
         raise ValueError(f"authorization_url may not set {', '.join(sorted(in_url))}")
 
 
+def check_protocol_params(definition: Mapping[str, Any]) -> None:
+    """What OAuth 1.0a signs requests with is never replaced (RFC 5849 §3.1)."""
+    if definition["auth_mode"] != "OAUTH1":
+        return
+    for place in ("request_params", "token_params", "authorization_params"):
+        taken = sorted(name for name in definition.get(place, {}) if name.startswith("oauth_"))
+        if taken:
+            raise ValueError(f"{place} may not set {', '.join(taken)}")
+    in_url = sorted(name for name in own_query_names(definition) if name.startswith("oauth_"))
+    if in_url:
+        raise ValueError(f"authorization_url may not set {', '.join(in_url)}")
+
+
 def check_hooks(definition: Mapping[str, Any]) -> None:
     """A hook is one of those that exist."""
     from keystow.catalog.hooks import HOOKS

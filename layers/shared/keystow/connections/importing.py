@@ -40,6 +40,7 @@ def import_connection(
     untested: bool = False,
     raw: dict[str, Any] | None = None,
     endless: bool = False,
+    reads_credentials: bool = False,
 ) -> dict[str, Any]:
     """Store a connection from a body and return it whole, refresh token included.
 
@@ -50,6 +51,8 @@ def import_connection(
         untested: take the credential without trying it.
         raw: the token answer the credential came in, where the caller has it (OAuth 2.0).
         endless: the caller says that the token has no end.
+        reads_credentials: the caller may read credentials, and so the app's client where the mode
+            shows it with them.
 
     Raises:
         ApiError: 404 ``not_found``; 400 ``invalid_body``, ``connection_test_failed``.
@@ -97,7 +100,8 @@ def import_connection(
     )
     # Whoever imports has given the rest, and need not be one who may read the owner's secrets.
     hidden = provider.secret_inputs & set(integration.fixed_names)
-    return _shown(saved, integration.unique_key, sealed, hidden)
+    shown = mode.with_client(ctx, sealed, lambda: integration) if reads_credentials else sealed
+    return _shown(saved, integration.unique_key, shown, hidden)
 
 
 def _config(

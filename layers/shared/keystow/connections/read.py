@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from keystow.connections import views
 from keystow.connections.holding import hold
+from keystow.modes import mode_of
 from keystow.registry import integrations
 
 if TYPE_CHECKING:
     from keystow.context import Context
-    from keystow.records.connection import Connection
+    from keystow.records.connection import Connection, Sealed
 
 
 def read(
@@ -48,6 +50,7 @@ def read(
         fit_for_use=with_credentials,
     )
     connection, sealed = held.connection, held.sealed
+    shown = _handed_out(ctx, connection, provider_config_key, sealed, with_credentials)
     if with_credentials:
         hidden: frozenset[str] = frozenset()
     else:
@@ -55,12 +58,28 @@ def read(
     return views.full(
         connection,
         provider_config_key,
-        sealed,
+        shown,
         with_credentials=with_credentials,
         with_refresh_token=refresh_token,
         fetched_at=held.fetched_at,
         hidden_inputs=hidden,
     )
+
+
+def _handed_out(
+    ctx: Context,
+    connection: Connection,
+    provider_config_key: str,
+    sealed: Sealed,
+    with_credentials: bool,  # noqa: FBT001 - as it was asked for
+) -> Sealed:
+    """Return what a reader gets, with the app's client where the mode's readers sign with it."""
+    mode = mode_of(str(sealed.credentials.reveal().get("type") or "NONE"))
+    if mode is None or not with_credentials:
+        return sealed
+    environment = connection.environment
+    find_integration = partial(integrations.by_unique_key, ctx, environment, provider_config_key)
+    return mode.with_client(ctx, sealed, find_integration)
 
 
 def _secret_inputs(ctx: Context, connection: Connection, config: dict[str, Any]) -> frozenset[str]:

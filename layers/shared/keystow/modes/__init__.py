@@ -40,10 +40,10 @@ class Room(Value):
 ROOMS: Final = {
     "OAUTH2": Room("oauth2", popup=True),
     "OAUTH2_CC": Room("client_credentials", path="oauth2/auth"),
-    "OAUTH1": Room("oauth1"),
+    "OAUTH1": Room("oauth1", popup=True),
     "API_KEY": Room("api_key", path="api-auth/api-key"),
     "BASIC": Room("basic", path="api-auth/basic"),
-    "TBA": Room("tba"),
+    "TBA": Room("tba", path="auth/tba"),
     "NONE": Room("none", path="auth/unauthenticated", asks=False),
     "MCP_OAUTH2": Room("mcp_oauth2", popup=True, stored="OAUTH2", describes_itself=True),
     "MCP_OAUTH2_GENERIC": Room(

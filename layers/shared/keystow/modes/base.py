@@ -18,7 +18,7 @@ from keystow.secret import Secret
 from keystow.value import Value, field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from keystow.catalog.loader import Provider
     from keystow.catalog.proxy_request import OutgoingRequest
@@ -299,10 +299,19 @@ class Mode:
         return ""
 
     def signed(
-        self, ctx: Context, integration: Integration, sealed: Sealed, request: OutgoingRequest
+        self,
+        ctx: Context,
+        provider: Provider,
+        integration: Integration,
+        sealed: Sealed,
+        request: OutgoingRequest,
     ) -> OutgoingRequest:
-        """Return a request to the provider's API, whole but for a signature, with that."""
-        del ctx, integration, sealed
+        """Return a request to the provider's API, whole but for a signature, with that.
+
+        Raises:
+            keystow.catalog.errors.InterpolationError: it cannot be signed.
+        """
+        del ctx, provider, integration, sealed
         return request
 
     def revoke(
@@ -320,6 +329,24 @@ class Mode:
     def shown(self, credentials: dict[str, Any]) -> dict[str, Any]:
         """Return what a reader gets of a stored credential (contract 5.1, 8.2)."""
         return credentials
+
+    def with_client(
+        self, ctx: Context, sealed: Sealed, integration: Callable[[], Integration | None]
+    ) -> Sealed:
+        """Return credential and config for a reader who may read credentials.
+
+        A mode whose readers sign for themselves adds the app's client (contract 8.2).
+
+        Args:
+            ctx: the container's context.
+            sealed: as stored.
+            integration: finds the connection's; None when it is gone.
+
+        Raises:
+            VaultError, VaultUnavailable: as the vault does.
+        """
+        del ctx, integration
+        return sealed
 
 
 def bearer(token: Any) -> str:

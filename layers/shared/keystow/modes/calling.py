@@ -36,5 +36,5 @@ def caller_of(ctx: Context, integration: Integration, provider: Provider, sealed
         uuid4(ctx.random),
         {"client_id": integration.client_id or ""},
         mode.authorization(provider, credentials) if mode else "",
-        partial(mode.signed, ctx, integration, sealed) if mode else None,
+        partial(mode.signed, ctx, provider, integration, sealed) if mode else None,
     )

@@ -118,6 +118,35 @@ def authorization_url(
     return _assembled(entry, _endpoint(provider, connection_config, taken), params)
 
 
+def browser_url(
+    provider: Provider,
+    *,
+    connection_config: Mapping[str, Any],
+    state: str,
+    given: Mapping[str, str | None],
+    fixed: Mapping[str, str],
+) -> str:
+    """Return the entry's authorization URL for a protocol other than OAuth 2.0.
+
+    Args:
+        provider: its entry.
+        connection_config: fills templates.
+        state: of this attempt.
+        given: over the entry's own parameters; None or ``"undefined"`` removes one of them.
+        fixed: of the protocol, over both.
+
+    Raises:
+        InvalidAuthorizationUrl, InterpolationError: as :func:`authorization_url`.
+    """
+    entry = provider.definition
+    values = _values(connection_config, state)
+    own = interpolate_object_values(entry.get("authorization_params") or {}, values)
+    merged = {**{name: text(value) for name, value in own.items()}, **given, **fixed}
+    params = {name: each for name, each in merged.items() if each not in (None, UNDEFINED)}
+    endpoint = _endpoint(provider, connection_config, merged)
+    return _assembled(entry, endpoint, {name: str(each) for name, each in params.items()})
+
+
 def _endpoint(
     provider: Provider, connection_config: Mapping[str, Any], taken: Collection[str]
 ) -> str:
