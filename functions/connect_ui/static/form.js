@@ -24,6 +24,8 @@ function builtIn(name) {
     client_secret: { title: say('clientSecret'), secret: true },
     token_id: { title: say('tokenId'), secret: true },
     token_secret: { title: say('tokenSecret'), secret: true },
+    role_arn: { title: say('roleArn') },
+    region: { title: say('region'), optional: true },
   }[name];
 }
 

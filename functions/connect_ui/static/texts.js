@@ -55,6 +55,8 @@ export const texts = {
   clientSecret: 'Client secret',
   tokenId: 'Token ID',
   tokenSecret: 'Token secret',
+  roleArn: 'Role ARN',
+  region: 'Region',
   waitTitle: 'Continue in the other window',
   waitHint: 'Approve access in the {name} window. This page goes on by itself.',
   showWindow: 'Show the window',

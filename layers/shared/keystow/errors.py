@@ -15,6 +15,8 @@ and a test fails when one is missing there.
      unknown_provider_config · invalid_auth_mode · integration_not_allowed · invalid_connection
      connection_test_failed · invalid_credentials (also 424) · unknown_connection (also 404)
      missing_client_id · missing_client_secret · client_credentials_fetch_error
+     missing_aws_sigv4_region · missing_aws_sigv4_service · missing_aws_sigv4_sts_endpoint
+     missing_aws_sigv4_builtin_credentials · invalid_aws_sigv4_config
      missing_provider_config · missing_access_token · missing_expires_at · invalid_expires_at
      missing_basic_username · missing_api_key · missing_oauth_token · missing_oauth_token_secret
      missing_hmac · invalid_hmac
@@ -75,6 +77,12 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "missing_client_id": (400,),
     "missing_client_secret": (400,),
     "client_credentials_fetch_error": (400,),
+    "missing_aws_sigv4_region": (400,),
+    "missing_aws_sigv4_service": (400,),
+    "missing_aws_sigv4_sts_endpoint": (400,),
+    "missing_aws_sigv4_builtin_credentials": (400,),
+    "invalid_aws_sigv4_config": (400,),
+    "aws_sigv4_sts_request_failed": (502,),
     "missing_provider_config": (400,),
     "missing_access_token": (400,),
     "missing_expires_at": (400,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.activity import log as activity
@@ -22,7 +23,7 @@ from keystow.connections.save import KEEP, Draft, Replaces
 from keystow.errors import ApiError
 from keystow.modes import mode_of
 from keystow.modes.base import Offer
-from keystow.records.connection import Sealed
+from keystow.records.connection import Sealed, StoredSecret
 from keystow.secret import Secret
 from keystow.sessions import outcomes, quotas
 from keystow.store import tables
@@ -111,7 +112,8 @@ def _connect(
     )
     try:
         fixed = session.defaults.get(integration.unique_key, {})
-        granted = mode.accept(ctx, Offer(integration, provider, typed, fixed))
+        before = partial(_config_before, ctx, scope) if scope.identity else None
+        granted = mode.accept(ctx, Offer(integration, provider, typed, fixed, before))
     except ApiError as error:
         # A mistyped key is between the end user and the form: no event tells of it.
         _failed(ctx, scope, log, error)
@@ -161,6 +163,15 @@ def _connect(
             raise
     remarks = (activity.Message("warn", each) for each in granted.remarks)
     activity.finish(ctx, session.environment, log, "success", message, *remarks)
+
+
+def _config_before(ctx: Context, scope: Scope) -> dict[str, Any]:
+    """Return the config of the connection that is authorized anew; empty when it is gone."""
+    place = (scope.session.environment, scope.integration.id, scope.connection_id)
+    item = ctx.store.get(tables.connection_secret(*place))
+    if item is None:
+        return {}
+    return StoredSecret.from_item(item).unseal(ctx.vault).connection_config.reveal()
 
 
 def _integration(

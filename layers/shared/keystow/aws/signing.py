@@ -14,7 +14,7 @@ import hmac
 import time
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from keystow.secret import Secret
 
@@ -52,17 +52,19 @@ class Signer:
         path: str,
         headers: Mapping[str, str],
         body: bytes,
+        query: str = "",
     ) -> str:
         """Return the value of the Authorization header.
 
         Args:
             keys: whose signature it is.
             method: HTTP method.
-            path: as it stands in the request line; without a query, which no call of ours has.
+            path: as it stands in the request line, without the query.
             headers: what is signed: names in lower case, values without white space around them.
                 ``host``, ``x-amz-date`` (:func:`moment_of`) and, where the keys have a token,
                 ``x-amz-security-token`` have to be among them.
             body: the whole body.
+            query: in the form that is signed, see :func:`signed_headers`.
         """
         moment = headers["x-amz-date"]
         day = moment[:8]
@@ -70,8 +72,9 @@ class Signer:
         signed = ";".join(names)
         lines = "".join([f"{name}:{headers[name]}\n" for name in names])
         # The path is encoded once more than on the wire, for every service but S3.
+        plain = path == "/" or self._service == "s3"
         canonical = (
-            f"{method}\n{quote(path, safe='/-_.~') if path != '/' else path}\n\n"
+            f"{method}\n{path if plain else quote(path, safe='/-_.~')}\n{query}\n"
             f"{lines}\n{signed}\n{sha256(body).hexdigest()}"
         )
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
@@ -92,3 +95,52 @@ class Signer:
         made = Secret(key)
         self._known = (keys, day, made)
         return made
+
+
+def signed_headers(
+    keys: Keys,
+    *,
+    service: str,
+    region: str,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float,
+) -> dict[str, str]:
+    """Return the headers of a request to any service, with those that its signature adds.
+
+    Args:
+        keys: whose signature it is.
+        service: of the credential scope.
+        region: of the credential scope.
+        method: HTTP method.
+        url: as it is sent.
+        headers: the request's, names in lower case. The content type and what begins with
+            ``x-amz-`` is signed, an ``authorization`` is replaced.
+        body: the whole body.
+        now: epoch seconds.
+    """
+    parts = urlsplit(url)
+    kept = {name: text for name, text in headers.items() if name != "authorization"}
+    kept["x-amz-date"] = moment_of(now)
+    kept["x-amz-content-sha256"] = sha256(body).hexdigest()
+    if keys.token is not None:
+        kept["x-amz-security-token"] = keys.token.reveal()
+    signed = {
+        name: " ".join(text.split())
+        for name, text in kept.items()
+        if name.startswith("x-amz-") or name == "content-type"
+    }
+    signed["host"] = parts.netloc.lower().removesuffix(":443")
+    pairs = [each.partition("=") for each in parts.query.split("&") if each]
+    query = "&".join(sorted(f"{_once(name)}={_once(value)}" for name, _, value in pairs))
+    kept["authorization"] = Signer(service, region).authorization(
+        keys, method, parts.path or "/", signed, body, query
+    )
+    return kept
+
+
+def _once(text: str) -> str:
+    """Return a part of a query, percent-encoded exactly once."""
+    return quote(unquote(text), safe="-_.~")

@@ -41,6 +41,8 @@ _WITHOUT_EFFECT: Final = {
     "OAUTH2_CC": _OF_OAUTH1,
     "OAUTH1": (*_OF_OTHER_MODES, *_OF_OAUTH2),
     "TBA": (*_OF_OTHER_MODES, *_OF_OAUTH2, *_OF_OAUTH1),
+    "SIGNATURE": (*_OF_OAUTH2, *_OF_OAUTH1),
+    "AWS_SIGV4": (*_OF_OTHER_MODES, *_OF_OAUTH2, *_OF_OAUTH1),
 }
 _REQUESTED: Final = ("token_url", "refresh_url", "revocation_url", "request_url")
 

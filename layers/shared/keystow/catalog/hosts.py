@@ -25,6 +25,8 @@ OWN_SECRETS: Final = frozenset(
     {"API_KEY", "BASIC", "NONE", "OAUTH2_CC", "TWO_STEP", "JWT", "SIGNATURE", "BILL"}
     | {"MCP_OAUTH2_GENERIC"}
 )
+# What is the app's in these signs requests and is never sent.
+_ONLY_SIGNS: Final = frozenset({"AWS_SIGV4"})
 # Below a country's ending people register third labels.
 _SECOND_LEVELS: Final = frozenset(
     {"ac", "co", "com", "edu", "firm", "gen", "go", "gob", "gouv", "gov", "id", "in", "ind"}
@@ -57,7 +59,7 @@ _PORT: Final = "#"  # stands for a digit that is only known to be one
 
 def sends_app_secrets(definition: Mapping[str, Any]) -> bool:
     """Return whether the secrets at stake are the app's, not those of each connection."""
-    if definition.get("client_per_connection"):
+    if definition.get("client_per_connection") or definition.get("auth_mode") in _ONLY_SIGNS:
         return False
     own = definition.get("auth_mode") in OWN_SECRETS
     return not own or bool(definition.get("integration_config"))

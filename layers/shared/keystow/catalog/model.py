@@ -396,6 +396,7 @@ class ProviderDefinition(Strict):
         rules.check_client_per_connection(definition)
         rules.check_authorization_params(definition)
         rules.check_protocol_params(definition)
+        rules.check_signature(definition)
         rules.check_hooks(definition)
         rules.check_account(definition)
         honoured.check_honoured(definition)

@@ -261,6 +261,19 @@ def check_protocol_params(definition: Mapping[str, Any]) -> None:
         raise ValueError(f"authorization_url may not set {', '.join(in_url)}")
 
 
+def check_signature(definition: Mapping[str, Any]) -> None:
+    """A token that is made here is of a protocol that is spoken here."""
+    if definition["auth_mode"] != "SIGNATURE":
+        return
+    if definition["signature"]["protocol"] != "WSSE":
+        raise ValueError("signature.protocol of SIGNATURE is WSSE")
+    if "hmac_secret_encoding" in definition["signature"]:
+        raise ValueError("signature.hmac_secret_encoding has no effect in SIGNATURE")
+    unused = sorted(set(definition["token"]) - {"expires_in_ms"})
+    if unused:
+        raise ValueError(f"token.{unused[0]} has no effect in SIGNATURE")
+
+
 def check_hooks(definition: Mapping[str, Any]) -> None:
     """A hook is one of those that exist."""
     from keystow.catalog.hooks import HOOKS

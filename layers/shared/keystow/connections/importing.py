@@ -15,7 +15,7 @@ from keystow.events import destinations
 from keystow.ids import uuid4
 from keystow.integrations import fixed
 from keystow.modes import mode_of, takes
-from keystow.modes.verification import verify
+from keystow.modes.base import Offer
 from keystow.records.connection import LARGEST_SEALED, Sealed
 from keystow.records.environment import Environment
 from keystow.registry import integrations, providers
@@ -77,7 +77,7 @@ def import_connection(
         credentials = cleaned_credentials(provider.definition, credentials)
     sealed = Sealed(Secret(credentials), Secret(config)).within(LARGEST_SEALED)
     if not untested:
-        verify(ctx, integration, provider, sealed)
+        sealed = mode.admit(ctx, Offer(integration, provider, sealed, {}))
     end_user = end_user_of(body.end_user)
     tags: dict[str, str] = {**generated_tags(end_user), **(body.tags or {})}
     override = body.webhook_url_override

@@ -44,6 +44,8 @@ ROOMS: Final = {
     "API_KEY": Room("api_key", path="api-auth/api-key"),
     "BASIC": Room("basic", path="api-auth/basic"),
     "TBA": Room("tba", path="auth/tba"),
+    "SIGNATURE": Room("signature", path="auth/signature"),
+    "AWS_SIGV4": Room("aws_sigv4", path="auth/aws-sigv4"),
     "NONE": Room("none", path="auth/unauthenticated", asks=False),
     "MCP_OAUTH2": Room("mcp_oauth2", popup=True, stored="OAUTH2", describes_itself=True),
     "MCP_OAUTH2_GENERIC": Room(

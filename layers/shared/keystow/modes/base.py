@@ -1,7 +1,7 @@
 """What every mode can be asked, and what it answers when it has nothing of its own to say.
 
 leaves for a provider          is typed in          is imported
-begin ─▶ … ─▶ complete         typed ─▶ accept      imported, flat
+begin ─▶ … ─▶ complete         typed ─▶ accept      imported, flat ─▶ admit
 │                        │                    │
 └────────────────────────┼────────────────────┘
 ▼
@@ -118,17 +118,20 @@ class Arrival(Handed):
 
 
 class Offer(Handed):
-    """What an end user typed in.
+    """What an end user typed in, or a backend imports.
 
     Attributes:
-        sealed: the credential, as :meth:`Mode.typed` returned it, and the connection's config.
+        sealed: the credential, as :meth:`Mode.typed` or :meth:`Mode.from_import` returned it, and
+            the connection's config.
         fixed: what the session fixes for this integration (``integrations_config_defaults``).
+        before: finds the config of the connection that is authorized anew; None: there is none.
     """
 
     integration: Integration
     provider: Provider
     sealed: Sealed
     fixed: Mapping[str, Any]
+    before: Callable[[], Mapping[str, Any]] | None = None
 
 
 class Granted(Handed):
@@ -248,6 +251,21 @@ class Mode:
         """
         del now, raw, endless
         return given
+
+    def admit(self, ctx: Context, offer: Offer) -> Sealed:
+        """Try an imported credential where its entry says how, and return what to store.
+
+        Args:
+            ctx: the container's context.
+            offer: what :meth:`from_import` returned; nothing is fixed by a session.
+
+        Raises:
+            ApiError: 400 ``connection_test_failed``.
+        """
+        from keystow.modes.verification import verify
+
+        verify(ctx, offer.integration, offer.provider, offer.sealed)
+        return offer.sealed
 
     def from_flat(self, flat: dict[str, Any], now: float) -> dict[str, Any]:
         """Return ``credentials`` of an older, flat body (contract 5.5).
