@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.infrastructure.recording import Deployed
 
 ROT, KEY, CC, BASIC, OPEN, TRIED = "rot", "key", "cc", "basic", "open", "tried"
+STEPS = "steps"
 HMAC_KEY = "key-of-hmacs"
 HOOK = "https://hooks.example.com/keystow"
 LOGIN = "https://user:password@hooks.example.com/keystow"
@@ -45,6 +46,7 @@ class Scenario:
             self.popup,
             lambda: registering.go_through(self),
             lambda: signed_modes.use(self),
+            self.steps,
             self.connections,
             self.confirmations,
             self.refreshes,
@@ -240,6 +242,25 @@ class Scenario:
             again = self.reconnecting(made[path], path.rsplit("/", 1)[1])
             found = self.app.post(f"{path}?connect_session_token={again}", body, key=None)
             assert found.status == 200, found.body
+
+    def steps(self) -> None:
+        steps = {
+            **{name: DEFINITION[name] for name in ("display_name", "categories", "docs")},
+            "auth_mode": "TWO_STEP",
+            "token_url": DEFINITION["token_url"],
+            "body_format": "form",
+            "token_params": {"grant_type": "client_credentials", "k": "${credentials.ours}"},
+            "token_response": {"token": "access_token"},
+            "proxy": {"base_url": "https://rotating.example/api"},
+            "integration_config": {"ours": {"title": "Ours", "secret": True}},
+        }
+        self.ok("PUT", "/providers/steps", steps)
+        ours = {"provider": "steps", "unique_key": STEPS, "integration_config": {"ours": "k" * 9}}
+        self.ok("POST", "/integrations", ours)
+        path = f"/auth/two-step/{STEPS}?connect_session_token={self.session()}"
+        assert self.app.post(path, {}, key=None).status == 200
+        given = {"provider_config_key": STEPS, "credentials": {"type": "TWO_STEP"}}
+        self.ok("POST", "/connections", given)
 
     def popup(self) -> None:
         self.next_month()
@@ -553,7 +574,7 @@ class Scenario:
         assert self.app.get(path, key=None).status == 200
 
     def removals(self) -> None:
-        for unique_key in (ROT, KEY, OPEN, BASIC, CC, TRIED):
+        for unique_key in (ROT, KEY, OPEN, BASIC, CC, TRIED, STEPS):
             self.ok("DELETE", f"/integrations/{unique_key}")
         self.next_month()
         self.running.run("manage_environment", {})

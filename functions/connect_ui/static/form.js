@@ -26,6 +26,8 @@ function builtIn(name) {
     token_secret: { title: say('tokenSecret'), secret: true },
     role_arn: { title: say('roleArn') },
     region: { title: say('region'), optional: true },
+    organization_id: { title: say('organizationId') },
+    dev_key: { title: say('devKey'), secret: true },
   }[name];
 }
 
@@ -72,7 +74,7 @@ export function fieldsOf(provider, integration, session) {
     });
   };
 
-  const declared = provider.credentials || {};
+  const declared = { ...provider.integration_config, ...provider.credentials };
   if (connect.way === 'popup') {
     OVERRIDES.filter((name) => declared[name])
       .forEach((name, at) => add('credentials', name, declared[name], at));
@@ -81,6 +83,8 @@ export function fieldsOf(provider, integration, session) {
       add('credentials', name, { ...builtIn(name), ...declared[name] }, at);
     });
   }
+  Object.entries(provider.assertion_option || {})
+    .forEach(([name, spec], at) => add('option', name, spec, 60 + at));
   Object.entries(provider.connection_config || {})
     .forEach(([name, spec], at) => add('params', name, spec, 100 + at));
   return fields.sort((a, b) => (a.rank[0] === b.rank[0]
@@ -116,7 +120,7 @@ export function clean(field, value) {
 
 /** Whether a field is a password, which is kept as typed: its white space may belong to it. */
 function isPassword(field) {
-  return field.group === 'credentials' && field.name === 'password';
+  return field.group === 'credentials' && /password/i.test(field.name);
 }
 
 /** As keystow.text.trimmed, which every other value goes through on the server. */
@@ -221,7 +225,8 @@ function matches(pattern, value) {
 }
 
 /**
- * Return what is sent: `{params, credentials}`. Empty optional params are left out; a BASIC
+ * Return what is sent: `{params, credentials}`; what is used once to sign an assertion stands in
+ * `assertionOption` of the credentials. Empty optional params are left out; a BASIC
  * login keeps its empty parts, because the server asks for both.
  */
 export function request(fields, values) {
@@ -231,7 +236,13 @@ export function request(fields, values) {
     const value = field.shown ? (values[field.id] ?? '') : field.initial;
     const login = field.group === 'credentials' && ['username', 'password'].includes(field.name);
     if (value === '' && !login) continue;
-    sent[field.group][field.name] = value;
+    if (field.group === 'option') {
+      sent.credentials.assertionOption = {
+        ...sent.credentials.assertionOption, [field.name]: value,
+      };
+    } else {
+      sent[field.group][field.name] = value;
+    }
   }
   return sent;
 }

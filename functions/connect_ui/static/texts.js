@@ -57,6 +57,8 @@ export const texts = {
   tokenSecret: 'Token secret',
   roleArn: 'Role ARN',
   region: 'Region',
+  organizationId: 'Organization ID',
+  devKey: 'Developer key',
   waitTitle: 'Continue in the other window',
   waitHint: 'Approve access in the {name} window. This page goes on by itself.',
   showWindow: 'Show the window',

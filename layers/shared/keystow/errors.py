@@ -17,6 +17,9 @@ and a test fails when one is missing there.
      missing_client_id · missing_client_secret · client_credentials_fetch_error
      missing_aws_sigv4_region · missing_aws_sigv4_service · missing_aws_sigv4_sts_endpoint
      missing_aws_sigv4_builtin_credentials · invalid_aws_sigv4_config
+     two_step_credentials_fetch_error · invalid_two_step_credentials
+     invalid_two_step_credentials_second_request · failed_to_sign
+     bill_tokens_fetch_error · invalid_bill_credentials
      missing_provider_config · missing_access_token · missing_expires_at · invalid_expires_at
      missing_basic_username · missing_api_key · missing_oauth_token · missing_oauth_token_secret
      missing_hmac · invalid_hmac
@@ -83,6 +86,12 @@ CODES: Final[dict[str, tuple[int, ...]]] = {
     "missing_aws_sigv4_builtin_credentials": (400,),
     "invalid_aws_sigv4_config": (400,),
     "aws_sigv4_sts_request_failed": (502,),
+    "two_step_credentials_fetch_error": (400,),
+    "invalid_two_step_credentials": (400,),
+    "invalid_two_step_credentials_second_request": (400,),
+    "failed_to_sign": (400,),
+    "bill_tokens_fetch_error": (400,),
+    "invalid_bill_credentials": (400,),
     "missing_provider_config": (400,),
     "missing_access_token": (400,),
     "missing_expires_at": (400,),

@@ -15,7 +15,6 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keystow.errors import ApiError, Issue
-from keystow.ids import CONNECTION_ID
 from keystow.text import trimmed
 
 if TYPE_CHECKING:
@@ -63,7 +62,9 @@ ProviderConfigKey = Annotated[
 ]
 ConnectionId = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=255, pattern=f"^{CONNECTION_ID.pattern}$"),
+    StringConstraints(
+        min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9,.;:=+~\[\]|@${}\"'\\/_ -]+$"
+    ),
 ]
 
 

@@ -70,6 +70,8 @@ def _headers(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
     """Yield every set of headers that is sent somewhere, with its place."""
     for name in ("token_headers", "refresh_token_headers"):
         yield name, definition.get(name) or {}
+    for step in definition.get("additional_steps") or ():
+        yield "additional_steps.token_headers", step.get("token_headers") or {}
     for name in ("token_exchange", "token_refresh", "proxy", "on_disconnect"):
         yield f"{name}.headers", (definition.get(name) or {}).get("headers") or {}
     verification = (definition.get("proxy") or {}).get("verification") or {}
@@ -81,6 +83,9 @@ def _headers(definition: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
 def _check_urls(definition: Mapping[str, Any]) -> None:
     """A fragment is never sent, and to a base with a query no path can be added."""
     urls: dict[str, Any] = {name: definition.get(name) for name in _REQUESTED}
+    for step in definition.get("additional_steps") or ():
+        if "#" in step["token_url"]:
+            raise ValueError("additional_steps.token_url may not have a fragment")
     urls["introspection.url"] = (definition.get("introspection") or {}).get("url")
     base = urls["proxy.base_url"] = (definition.get("proxy") or {}).get("base_url")
     for name, url in urls.items():

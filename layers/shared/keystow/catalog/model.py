@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from keystow.catalog import honoured, hosts, loader, patterns, retry_text, rules
+from keystow.catalog import honoured, hosts, loader, patterns, retry_text, rules, stepwise
 from keystow.catalog.field_types import (
     AcceptedStatus,
     AuthMode,
@@ -170,6 +170,7 @@ class Assertion(Strict):
     recipient: Template | None = None
     header: dict[Text, Param] | None = None
     payload: dict[Text, Json] | None = None
+    singleUse: bool | None = None  # noqa: N815 (the contract's name)
 
 
 class Signature(Strict):
@@ -400,6 +401,7 @@ class ProviderDefinition(Strict):
         rules.check_hooks(definition)
         rules.check_account(definition)
         honoured.check_honoured(definition)
+        stepwise.check(definition)
         if (info.context or {}).get("builtin"):
             rules.check_built_in(definition)
         return self

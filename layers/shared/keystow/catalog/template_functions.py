@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote
 
 from keystow.catalog import dates
 from keystow.catalog.errors import InterpolationError
+from keystow.text import pem as mended
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -60,8 +61,7 @@ def _load_private_key(name: str, pem: str) -> "PrivateKeyTypes":
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        # A PEM pasted into one form field often arrives with its line ends written as \n.
-        return load_pem_private_key(pem.replace("\\n", "\n").strip().encode(), password=None)
+        return load_pem_private_key(mended(pem).strip().encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # `from None`: the parser's message may quote the key.
         raise _failed(name, f"the key is no readable PEM ({type(error).__name__})") from None
@@ -82,7 +82,7 @@ def fingerprint(args: Arguments, _: Lookup) -> str:
         load_pem_public_key,
     )
 
-    pem = args[0].replace("\\n", "\n").strip()
+    pem = mended(args[0]).strip()
     if "PUBLIC KEY" in pem:
         try:
             public = load_pem_public_key(pem.encode())

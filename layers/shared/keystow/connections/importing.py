@@ -73,7 +73,7 @@ def import_connection(
     own = body.credentials.model_dump(exclude_none=True)
     mode.check_import(provider, own, config)
     credentials = mode.from_import(own, ctx.clock.now(), raw, endless=endless)
-    if mode.form:  # what people would type in
+    if mode.form or mode.by_entry:  # what people would type in
         credentials = cleaned_credentials(provider.definition, credentials)
     sealed = Sealed(Secret(credentials), Secret(config)).within(LARGEST_SEALED)
     if not untested:

@@ -46,6 +46,9 @@ ROOMS: Final = {
     "TBA": Room("tba", path="auth/tba"),
     "SIGNATURE": Room("signature", path="auth/signature"),
     "AWS_SIGV4": Room("aws_sigv4", path="auth/aws-sigv4"),
+    "TWO_STEP": Room("two_step", path="auth/two-step"),
+    "JWT": Room("jwt", path="auth/jwt"),
+    "BILL": Room("bill", path="auth/bill"),
     "NONE": Room("none", path="auth/unauthenticated", asks=False),
     "MCP_OAUTH2": Room("mcp_oauth2", popup=True, stored="OAUTH2", describes_itself=True),
     "MCP_OAUTH2_GENERIC": Room(

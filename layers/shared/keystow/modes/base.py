@@ -176,6 +176,7 @@ class Mode:
         asks_first: whether :meth:`begin` asks the provider before the browser is sent there.
         has_secret: False: nothing is typed in, tried or handed out.
         checkable: whether a provider can be asked about the credential as it is stored.
+        by_entry: whether the provider's entry declares the fields of the credential.
         older_shape: whether its endpoint answers in an older shape and envelope (contract 4.3).
     """
 
@@ -187,6 +188,7 @@ class Mode:
     asks_first: ClassVar[bool] = False
     has_secret: ClassVar[bool] = True
     checkable: ClassVar[bool] = False
+    by_entry: ClassVar[bool] = False
     older_shape: ClassVar[bool] = False
 
     # Leaving for a provider

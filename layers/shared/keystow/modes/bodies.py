@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, StringConstraints, create_model
+from pydantic import BeforeValidator, ConfigDict, StringConstraints, create_model
 
 from keystow.clock import LAST_MOMENT, iso, parse_date
 from keystow.validation import (
@@ -40,6 +40,12 @@ def _date(value: Any) -> str:
     return iso(seconds)
 
 
+class OpenBody(Body):
+    """An object whose other fields the mode looks at itself."""
+
+    model_config = ConfigDict(extra="allow", strict=True, hide_input_in_errors=True)
+
+
 class ConfigOverride(Body):
     """A connection's own OAuth client."""
 
@@ -70,6 +76,11 @@ def form_body(mode: Mode) -> type[Body]:
 def import_body(mode: Mode) -> type[Body]:
     """Return the model of ``credentials`` in an import."""
     kind: Any = Literal[mode.credential_type]
+    if mode.by_entry:
+        # Its fields are known once the provider is.
+        return create_model(
+            f"{mode.credential_type}Credentials", __base__=OpenBody, type=(kind, ...)
+        )
     return _model(f"{mode.credential_type}Credentials", mode.imported, type=(kind, ...))
 
 

@@ -217,10 +217,11 @@ class _Forwarding:
     def _once(self) -> Answer | EgressFailed:
         """Make one attempt, and another with a renewed credential if this one was refused."""
         outcome = self._exchange()
-        if isinstance(outcome, EgressFailed) or outcome.status != 401 or self._renewed:  # noqa: PLR2004
+        refused = isinstance(outcome, EgressFailed) or outcome.status != 401  # noqa: PLR2004
+        # The caller's own header was refused, or a host that got no credential asks for one.
+        not_ours = "authorization" in self._call.headers or getattr(outcome, "elsewhere", False)
+        if refused or not_ours or self._renewed:
             return outcome
-        if outcome.elsewhere or "authorization" in self._call.headers:
-            return outcome  # what was refused is not the credential
         self._renewed = True
         other = hold_another(self._ctx, self._call.provider_config_key, self._held, self._began)
         if other is None or self._left() < LEAST_SECONDS:
