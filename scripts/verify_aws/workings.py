@@ -25,6 +25,7 @@ OUTGOING: Final = (
     "ImportConnectionFunction",
     "ConfirmConnectionFunction",
     "DeleteConnectionFunction",
+    "EraseEndUserFunction",
     "ManageIntegrationsFunction",
     "ManageEnvironmentFunction",
     "RefreshTokensFunction",

@@ -49,6 +49,7 @@ class Scenario:
             self.steps,
             self.connections,
             self.confirmations,
+            self.erasures,
             self.refreshes,
             self.checks,
             self.sockets,
@@ -362,6 +363,16 @@ class Scenario:
         self.pending(ROT)
         self.running.clock.advance(16 * 60)
         self.by_queue("")
+
+    def erasures(self) -> None:
+        """An end user who has tried, has connected, waits, and had another's connection before."""
+        place = self.imported("once-theirs", 3600)
+        self.ok("PATCH", place, {"end_user": {"id": "somebody-else"}})
+        self.authorized(self.session(), code=None, error="access_denied")
+        self.imported("theirs", 3600)
+        self.pending(KEY)
+        self.ok("DELETE", "/end-users/u1")
+        self.authorized(self.session())  # what the removal of the integration meets
 
     def pending(self, integration: str) -> str:
         """Connect in a session with ``confirm`` and return the connection id."""

@@ -36,6 +36,7 @@ NEEDED = {
     "PATCH /connection/{connectionId+}": "environment:connections:update",
     "DELETE /connections/{connectionId+}": "environment:connections:delete",
     "DELETE /connection/{connectionId+}": "environment:connections:delete",
+    "DELETE /end-users/{endUserId+}": "environment:end_users:delete",
     "POST /connect/sessions": "environment:connect_sessions:write",
     "POST /connect/sessions/reconnect": "environment:connect_sessions:write",
 }
@@ -155,6 +156,7 @@ def test_a_key_of_one_environment_sees_and_changes_nothing_of_another(route: str
         route,
         providerConfigKey=f"{MARK}-key",
         connectionId=f"{MARK}-c",
+        endUserId=MARK,
         uniqueKey=f"{MARK}-key",
         provider="own",
     )

@@ -15,64 +15,13 @@ from keystow.refresh import sweep, worker
 from keystow.store import Put, StoreUnavailable, tables
 from tests.app import invoke
 from tests.authorization_server import DEFINITION
-from tests.integration.environments.erasing import Erasing
+from tests.integration.connections.ada import ADA, ORGANIZATION, World
 from tests.support import run_in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ADA = {
-    "id": "ada-1815",
-    "email": "ada@example.com",
-    "display_name": "Ada Lovelace",
-    "tags": {"team": "analytical-engines"},
-}
-ORGANIZATION = {"id": "royal-society", "display_name": "Royal Society"}
-ABOUT = ("ada-1815", "ada@example.com", "Ada Lovelace", "analytical-engines", "oyal")
-KEPT = (tables.CONNECTIONS, tables.EVENTS, tables.ACTIVITY, tables.REGISTRY)
 TIME = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
-
-
-class World(Erasing):
-    """An environment in which Ada's account is connected in one of the ways there are."""
-
-    def connected(self, way: str) -> str:
-        user: dict[str, Any] = {"end_user": ADA, "organization": ORGANIZATION}
-        if way == "popup":
-            return self.popup.connected(**user)
-        if way == "waiting":  # for confirmation
-            return self.popup.connected(**user, confirm=True)
-        if way == "typed":
-            path = f"/api-auth/api-key/pat?connect_session_token={self.popup.session(**user)}"
-            made = self.app.post(path, {"apiKey": "k" * 20}, key=None)
-            assert made.status == 200, made.body
-            return str(made.json()["connectionId"])
-        credentials = {"type": "OAUTH2", "access_token": "a", "refresh_token": "r"}
-        body = {
-            "provider_config_key": "rot",
-            "connection_id": "adas",
-            "end_user": ADA,
-            "tags": {"society": "royal"},
-            "credentials": credentials,
-        }
-        assert self.app.post("/connections", body).status == 201
-        return "adas"
-
-    def path(self, connection_id: str, way: str) -> str:
-        key = "pat" if way == "typed" else "rot"
-        return f"/connections/{connection_id}?provider_config_key={key}"
-
-    def told_of_ada(self, *tables_: str) -> list[tuple[str, str]]:
-        everything = self.ctx.store.everything()
-        return [
-            (table, text)
-            for table in tables_ or KEPT
-            for row in everything[table]
-            for text in ABOUT
-            if text in json.dumps(row, default=str)
-        ]
-
-
 WAYS = ["popup", "typed", "import", "waiting"]
 
 

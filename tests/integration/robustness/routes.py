@@ -62,6 +62,7 @@ VALUES = {
     "integration": f"env1-{'0' * 24}",
     "providerConfigKey": "key",
     "connectionId": "c1",
+    "endUserId": "u1",
     "uniqueKey": "key",
     "provider": "custom",
     "environmentUuid": "1",

@@ -376,6 +376,7 @@ def test_a_method_that_is_not_offered_is_not_found(watch: Watch, route: str) -> 
         assert 400 <= answer.status < 500, (method, route, answer.status)
 
 
+ERASURE = "DELETE /end-users/{endUserId+}"
 NAMES = ["%00", "%ff", "%ED%A0%80", "a" * 1_000, "..%2f..%2f", "%3Cscript%3E", "%F0%9F%98%80", "%"]
 
 
@@ -386,7 +387,9 @@ def test_odd_names_in_a_path_are_no_fault(watch: Watch, route: str) -> None:
         before = watch.world.state()
         answer = watch.world.call_path(route, path_of(route, **{variable: name}), body=None)
         check_answer(route, answer)
-        assert 400 <= answer.status < 500, (name, answer.status)
+        # An end user's id may be any text, and one of whom nothing is kept is no error.
+        fine = {200, 400} if route == ERASURE else range(400, 500)
+        assert answer.status in fine, (name, answer.status)
         assert watch.world.state() == before
 
 

@@ -10,7 +10,6 @@ Writing never raises what the tables raise: a flow must not break because its lo
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
@@ -23,6 +22,7 @@ from keystow.store import (
     Any_,
     AtMost,
     ConditionFailed,
+    Equals,
     Exists,
     ItemTooLarge,
     Missing,
@@ -194,11 +194,27 @@ def record(
     return operation
 
 
-def forget_end_user(ctx: Context, environment: str, operation: str) -> None:
-    """Take out of an operation whom it was about. Raises as the store."""
+def forget_end_user(
+    ctx: Context, environment: str, operation: str, end_user: str | None = None
+) -> bool:
+    """Take out of an operation whom it was about; return whether it said so.
+
+    Args:
+        ctx: the store.
+        environment: whose.
+        operation: which.
+        end_user: only when it was about this one; None: whoever it was.
+
+    Raises:
+        StoreUnavailable: it may still say so.
+    """
     key = tables.activity(environment, operation, HEADER)
-    with suppress(ConditionFailed):  # it has expired
-        ctx.store.update(Update(key, remove=("end_user",), condition=Exists("end_user")))
+    named = Exists("end_user") if end_user is None else Equals("end_user", clean_text(end_user))
+    try:
+        ctx.store.update(Update(key, remove=("end_user",), condition=named))
+    except ConditionFailed:  # it says nobody, or has expired
+        return False
+    return True
 
 
 def read(ctx: Context, environment: str, operation: str) -> tuple[Item, list[Item]] | None:

@@ -13,7 +13,7 @@ What the mark still names when a function was killed is erased later
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from keystow import ids
 from keystow.activity import log as activity
@@ -38,6 +38,7 @@ from keystow.store import (
     tables,
 )
 from keystow.store.store import pages
+from keystow.value import Value
 from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
@@ -47,6 +48,20 @@ if TYPE_CHECKING:
 
 # A transaction holds 100 writes: these, the connection, the mark, the event, a gate.
 _MOST_JOURNALLED: Final = 80
+
+# What became of a credential at its provider; ``not_opened``: it could not be shown there.
+Revocation: TypeAlias = Literal["done", "unsupported", "failed", "not_opened"]
+
+
+class Deleted(Value):
+    """What a deletion has done.
+
+    ``revocation`` is None where only something that waited for confirmation stood under the id;
+    ``erased`` counts the events and operations that told of the end user.
+    """
+
+    revocation: Revocation | None
+    erased: traces.Erased = traces.Erased()
 
 
 def delete(ctx: Context, environment: str, provider_config_key: str, connection_id: str) -> None:
@@ -62,17 +77,28 @@ def delete(ctx: Context, environment: str, provider_config_key: str, connection_
     integration = integrations.by_unique_key(ctx, environment, provider_config_key, fresh=True)
     if integration is None:
         raise ApiError("unknown_connection")
-    secret = _remove(ctx, integration, connection_id)
-    withdrawn = pending.withdraw(ctx, integration, connection_id)
-    if secret is None and not withdrawn:
+    if delete_of(ctx, integration, connection_id) is None:
         raise ApiError("unknown_connection")
-    if secret is not None:
-        identity, stored = secret
-        try:
-            _erase(ctx, stored, identity)
-        except (StoreUnavailable, TransactionConflict) as error:
-            logger.warning("traces left for later", extra={"cause": type(error).__name__})
-        _revoke(ctx, integration, stored)
+
+
+def delete_of(ctx: Context, integration: Integration, connection_id: str) -> Deleted | None:
+    """Delete what stands under an id of an integration; return what that did, None if nothing did.
+
+    Raises:
+        ApiError: 401 ``unknown_account`` when the environment is being deleted; 503
+            ``temporarily_unavailable`` when the connection kept changing.
+    """
+    found = _remove(ctx, integration, connection_id)
+    withdrawn = pending.withdraw(ctx, integration, connection_id)
+    if found is None:
+        return Deleted(None) if withdrawn else None
+    identity, stored = found
+    erased = traces.Erased()
+    try:
+        erased = _erase(ctx, stored, identity)
+    except (StoreUnavailable, TransactionConflict) as error:
+        logger.warning("traces left for later", extra={"cause": type(error).__name__})
+    return Deleted(_revoke(ctx, integration, stored), erased)
 
 
 def erase_the_rest(ctx: Context, environment: str, most: int) -> None:
@@ -83,17 +109,18 @@ def erase_the_rest(ctx: Context, environment: str, most: int) -> None:
         ctx.store.delete(tables.removed_connection(environment, mark["sk"]))
 
 
-def _erase(ctx: Context, secret: StoredSecret, identity: str) -> None:
-    _erase_partition(ctx, secret.key.pk, identity, secret.generation)
+def _erase(ctx: Context, secret: StoredSecret, identity: str) -> traces.Erased:
+    erased = _erase_partition(ctx, secret.key.pk, identity, secret.generation)
     ctx.store.delete(tables.removed_connection(secret.environment, identity))
+    return erased
 
 
-def _erase_partition(ctx: Context, pk: str, identity: str, generation: str) -> None:
+def _erase_partition(ctx: Context, pk: str, identity: str, generation: str) -> traces.Erased:
     """Remove what stands beside a connection that is gone; one made anew there keeps its own."""
     for row in pages(ctx.store, tables.CONNECTIONS, pk, prefix="journal#"):
         if row["generation"] == generation:
             ctx.store.delete(Key(tables.CONNECTIONS, pk, row["sk"]))
-    traces.erase(ctx, pk, identity)
+    return traces.erase(ctx, pk, identity)
 
 
 def _remove(
@@ -166,17 +193,17 @@ def _planned(
     return outbox.plan(ctx, event)
 
 
-def _revoke(ctx: Context, integration: Integration, secret: StoredSecret) -> None:
+def _revoke(ctx: Context, integration: Integration, secret: StoredSecret) -> Revocation:
     provider = providers.find(ctx, secret.environment, integration.provider)
     if provider is None:
-        return
+        return "unsupported"
     try:
         result = revocation.revoke(ctx, provider, integration, secret.unseal(ctx.vault))
     except (VaultError, VaultUnavailable) as error:
         logger.warning("not revoked", extra={"cause": type(error).__name__})
-        return
+        return "not_opened"
     if result.outcome == "unsupported":
-        return
+        return "unsupported"
     done = result.outcome == "done"
     activity.record(
         ctx,
@@ -195,3 +222,4 @@ def _revoke(ctx: Context, integration: Integration, secret: StoredSecret) -> Non
         integration_key=integration.unique_key,
         provider=provider.id,
     )
+    return result.outcome

@@ -37,7 +37,7 @@ from keystow.events import outbox, traces
 from keystow.log import logger
 from keystow.modes import mode_for, revocation
 from keystow.oauth.redaction import plain
-from keystow.records.connection import EndUser, Sealed, integration_partition
+from keystow.records.connection import EndUser, Sealed, integration_partition, person_of
 from keystow.records.environment import Environment
 from keystow.refresh.due import shard_of
 from keystow.registry import integrations, providers
@@ -252,6 +252,12 @@ def expire(ctx: Context, pk: str, pending_id: str) -> None:
         ctx.store.delete(Key(tables.CONNECTIONS, pk, tables.CONNECTION_PENDING))
         return
     _end(ctx, integration, connection_id, item)
+
+
+def person(item: Item) -> str | None:
+    """Return whose connection a row that waits would become."""
+    found = json.loads(item["draft"])
+    return person_of(EndUser.from_item(found["end_user"]), found["tags"])
 
 
 def account_name(names: Sequence[str], learnt: Mapping[str, Any]) -> str | None:

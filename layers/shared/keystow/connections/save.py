@@ -134,6 +134,8 @@ def save(ctx: Context, draft: Draft, instead_of: Delete | None = None) -> Saved:
             *removed,
             *(planned.writes if planned else ()),
         ]
+        if existing is not None:
+            writes += traces.of_former(existing[0], made.connection.person, ctx.clock.now())
         if draft.operation is not None:
             pk, identity = made.connection.key.pk, made.connection.identity
             writes.append(traces.of_operation(pk, identity, draft.operation, ctx.clock.now()))
@@ -366,8 +368,11 @@ def failed_event(
     )
     if planned is None:
         return
+    writes = list(planned.writes)
+    if end_user is not None:  # no connection leads to it
+        told = {"event": planned.event_id}
+        now = ctx.clock.now()
+        writes.append(traces.of_person(environment.id, end_user.id, planned.event_id, told, now))
     with suppress(gates.EnvironmentClosed):
-        gates.transact(
-            ctx.store, planned.writes, environment=environment.id, spread=planned.event_id
-        )
+        gates.transact(ctx.store, writes, environment=environment.id, spread=planned.event_id)
         outbox.dispatch(ctx, planned)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
 from keystow.errors import ApiError
-from keystow.events import destinations
+from keystow.events import destinations, traces
 from keystow.records.connection import (
+    Connection,
     end_user_partition,
     metadata_attribute,
+    person_of,
 )
 from keystow.registry import integrations
 from keystow.store import (
@@ -52,26 +54,57 @@ def patch(
     integration = integrations.by_unique_key(ctx, environment, provider_config_key, fresh=True)
     if integration is None:
         raise ApiError("unknown_provider_config", "There is no integration of this key")
+    place = tables.connection(environment, integration.id, connection_id)
+    for _attempt in range(ATTEMPTS):
+        item = ctx.store.get(place)
+        if item is None:
+            break
+        try:
+            change, *former = _patched(ctx, Connection.from_item(item), body)
+            if former:
+                ctx.store.transact([change, *former])
+            else:
+                ctx.store.update(change)
+        except (ConditionFailed, TransactionConflict):
+            continue  # gone, or somebody else has changed whose it is: look
+        return
+    else:
+        raise ApiError("temporarily_unavailable", "The connection kept changing; try again")
+    raise ApiError("not_found", "There is no such connection")
+
+
+def _patched(ctx: Context, before: Connection, body: PatchBody) -> list[Update]:
+    """Return the writes of a patch; they hold while the connection is still the same person's."""
+    environment = before.environment
     changes: dict[str, Any] = {"updated_at": int(ctx.clock.now() * 1000)}
     remove: list[str] = []
+    former: list[Update] = []
     end_user = end_user_of(body.end_user)
     if end_user is not None:
         changes["end_user_details"] = end_user.as_item()
-        changes["end_user"] = end_user_partition(environment, end_user.id)
     if end_user is not None or body.tags is not None:
-        changes["tags"] = {**generated_tags(end_user), **(body.tags or {})}
-    place = tables.connection(environment, integration.id, connection_id)
+        tags = changes["tags"] = {**generated_tags(end_user), **(body.tags or {})}
+        person = person_of(end_user or before.end_user, tags)
+        former = traces.of_former(before, person, ctx.clock.now())
+        if person is not None:
+            changes["end_user"] = end_user_partition(environment, person)
+        elif before.person is not None:
+            remove.append("end_user")
     if body.webhook_url_override == "":
         remove.append("webhook_url_override")
     elif body.webhook_url_override is not None:
-        before = (ctx.store.get(place) or {}).get("webhook_url_override")
         changes["webhook_url_override"] = destinations.stored(
-            body.webhook_url_override, environment, ctx.vault, before=before
+            body.webhook_url_override,
+            environment,
+            ctx.vault,
+            before=before.webhook_url_override,
         )
-    try:
-        ctx.store.update(Update(place, set=changes, remove=tuple(remove), condition=THERE))
-    except ConditionFailed:
-        raise ApiError("not_found", "There is no such connection") from None
+    same: Condition = Equals("identity", before.identity)
+    if before.person is None:
+        same = All((same, Missing("end_user")))
+    else:
+        same = All((same, Equals("end_user", end_user_partition(environment, before.person))))
+    return [Update(before.key, set=changes, remove=tuple(remove), condition=same), *former]
 
 
 def set_metadata(

@@ -67,6 +67,7 @@ SCOPES: Final = frozenset(
         "environment:activity:read",
         "environment:connect_ui_settings:read",
         "environment:connect_ui_settings:update",
+        "environment:end_users:delete",
         "environment:functions:invocations",
         "environment:providers:write",
         "environment:proxy",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PROVIDER_CONFIG_KEY: Final = re.compile(r"[a-zA-Z0-9~:.@ _-]+")
 CONNECTION_ID: Final = re.compile(r"[a-zA-Z0-9,.;:=+~\[\]|@${}\"'\\/_ -]+")
+ANYTHING: Final = re.compile(r".+", re.DOTALL)
 MAX_LENGTH: Final = 255
 _TRUE: Final = frozenset({"true", "1", "yes", "on", "y", "enabled"})
 _FALSE: Final = frozenset({"false", "0", "no", "off", "n", "disabled"})
@@ -35,6 +36,12 @@ def connection_id_before(request: Request, last: str) -> str:
     if found != last:
         raise ApiError("not_found", "There is no such route")
     return _checked(value, CONNECTION_ID, "invalid_uri_params", "connectionId")
+
+
+def end_user_id(request: Request) -> str:
+    """Return the end user's id of the path, any text. Raises 400 ``invalid_uri_params``."""
+    value = request.path_params.get("endUserId", "")
+    return _checked(value, ANYTHING, "invalid_uri_params", "endUserId")
 
 
 def unique_key(request: Request, name: str) -> str:

@@ -16,8 +16,13 @@ from keystow.value import Value, replace
 from keystow.vault import Envelope, Purpose
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keystow.store import Item, Key
     from keystow.vault import Vault
+
+# A backend that names no end user names them by this tag, if at all.
+PERSON_TAG: Final = "end_user_id"
 
 
 class EndUser(Value):
@@ -97,6 +102,11 @@ class Connection(Value):
         """Where it is stored."""
         return tables.connection(self.environment, self.integration, self.connection_id)
 
+    @property
+    def person(self) -> str | None:
+        """Whose it is, as far as the backend has said so."""
+        return person_of(self.end_user, self.tags)
+
     def as_item(self) -> Item:
         """Return the item, with the attributes of the indexes it stands in."""
         created = created_order(self.created_at, self.id)
@@ -117,7 +127,8 @@ class Connection(Value):
             item["metadata"] = metadata_attribute(self.metadata)
         if self.end_user is not None:
             item["end_user_details"] = self.end_user.as_item()
-            item["end_user"] = end_user_partition(self.environment, self.end_user.id)
+        if self.person is not None:
+            item["end_user"] = end_user_partition(self.environment, self.person)
         if self.webhook_url_override is not None:
             item["webhook_url_override"] = self.webhook_url_override
         if self.auth_error is not None:
@@ -160,6 +171,11 @@ def integration_partition(environment: str, integration: str) -> str:
 def end_user_partition(environment: str, end_user: str) -> str:
     """Return the partition of the index by end user."""
     return f"{environment}#{end_user}"
+
+
+def person_of(end_user: EndUser | None, tags: Mapping[str, str]) -> str | None:
+    """Return the id of the person whom an end user, or else tags, name."""
+    return end_user.id if end_user is not None else tags.get(PERSON_TAG)
 
 
 def metadata_attribute(metadata: dict[str, Any]) -> dict[str, str]:

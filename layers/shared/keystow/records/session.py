@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from keystow.records.connection import EndUser
+from keystow.records.connection import EndUser, person_of
 from keystow.store import tables
 from keystow.value import Value, field
 
@@ -47,6 +47,11 @@ class ConnectSession(Value):
     def key(self) -> Key:
         """Where it is stored."""
         return tables.connect_session(self.token_hash)
+
+    @property
+    def person(self) -> str | None:
+        """For whom it is, as far as the backend has said so."""
+        return person_of(self.end_user, self.tags)
 
     def as_item(self) -> Item:
         """Return the item."""

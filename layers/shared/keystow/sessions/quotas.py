@@ -198,11 +198,10 @@ def _owners(ctx: Context, session: ConnectSession, kind: Kind) -> Iterator[_Owne
     if of_session > 0:
         key = tables.session_quota(session.token_hash, kind)
         yield _Owner(key, kind, of_session, "session")
-    end_user = session.end_user.id if session.end_user else session.tags.get("end_user_id")
     # With a public key the connection's id is all that tells whose it is.
-    end_user = end_user or session.connection_id
-    if end_user and of_end_user > 0:
-        name = ids.sha256_hex(end_user_name(end_user))
+    person = session.person or session.connection_id
+    if person and of_end_user > 0:
+        name = ids.sha256_hex(end_user_name(person))
         key = tables.end_user_quota(session.environment, name, kind)
         yield _Owner(key, kind, of_end_user, "end user")
 

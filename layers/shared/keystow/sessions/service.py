@@ -11,7 +11,7 @@ from keystow.clock import iso
 from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
 from keystow.connections.views import without_inputs
 from keystow.errors import ApiError, Issue
-from keystow.events import destinations
+from keystow.events import destinations, traces
 from keystow.oauth.redaction import plain
 from keystow.records.connection import Connection
 from keystow.records.environment import ConnectUiSettings, Environment
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         SessionBody,
         TelemetryEvent,
     )
+    from keystow.store import Operation
 
 
 # Events of a page that somebody may have to look into.
@@ -183,9 +184,15 @@ def _create(
         single_use=body.single_use,
         confirm=body.confirm,
     )
+    writes: list[Operation] = [Put(session.key, item_of(session, token, ctx.random))]
+    if session.person is not None:
+        told = {"session": session.token_hash, "operation": session.operation_id}
+        writes.append(
+            traces.of_person(environment, session.person, session.operation_id, told, now)
+        )
     gates.transact(
         ctx.store,
-        [Put(session.key, item_of(session, token, ctx.random))],
+        writes,
         environment=environment,
         spread=session.token_hash,
     )

@@ -68,6 +68,7 @@ CONNECTION_SECRET = "connection#secret"  # noqa: S105 - the name of an item
 CONNECTION_PENDING = "connection#pending"
 SETTINGS = "settings"
 TRACE = "trace#"
+QUOTA = "quota#"
 EVENT = "event"
 
 
@@ -256,12 +257,22 @@ def connect_session(token_hash: str) -> Key:
 
 def session_quota(token_hash: str, kind: str) -> Key:
     """Return the key of what a connect session has had of a quota."""
-    return Key(SESSIONS, f"session#{token_hash}", f"quota#{kind}")
+    return Key(SESSIONS, f"session#{token_hash}", f"{QUOTA}{kind}")
 
 
 def end_user_quota(environment: str, name: str, kind: str) -> Key:
     """Return the key of what an end user (by the hash of the id) has had of a quota."""
-    return Key(SESSIONS, f"end_user#{environment}#{name}", f"quota#{kind}")
+    return Key(SESSIONS, f"end_user#{environment}#{name}", f"{QUOTA}{kind}")
+
+
+def end_user_traces(environment: str, name: str) -> str:
+    """Return the partition of what leads to an end user (by the hash of the id)."""
+    return f"end_user#{environment}#{name}"
+
+
+def end_user_trace(environment: str, name: str, entry: str) -> Key:
+    """Return the key of what leads from an end user to something that tells of them."""
+    return Key(SESSIONS, end_user_traces(environment, name), f"{TRACE}{entry}")
 
 
 def oauth_state(state_hash: str) -> Key:
