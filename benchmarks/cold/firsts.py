@@ -140,6 +140,9 @@ class _Maker:
             **backend(200, "POST", f"/connections/{waiting}/confirm?provider_config_key={KEY}"),
             **backend(200, "DELETE", f"/connections/customer-1?{one}"),
             **backend(200, "DELETE", "/end-users/user-customer-2"),
+            **backend(
+                202, "POST", "/incidents", {"end_user_id": "user-customer-2", "reason": "leaked"}
+            ),
             **backend(201, "PUT", "/providers/other", self._tried()),
             **backend(200, "GET", "/environment/webhook-settings"),
             **backend(200, "GET", "/webhook-deliveries"),

@@ -401,13 +401,16 @@ _answer = lambda_handler_for(
 
 
 def handler(event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
-    """Answer a request; or, on the schedule, go on with removals that were cut off."""
+    """Answer a request; or, on the schedule, go on with incidents, and removals cut off."""
     if "routeKey" in event:
         return _answer(event, lambda_context)
     ctx = context.current()
     left = lambda_context.get_remaining_time_in_millis() / 1000 - LAST_SECONDS
     try:
-        found = unfinished.finish(ctx, ctx.clock.now() + left)
+        from keystow.incidents import service as incidents  # no request needs it: start-up time
+
+        until = ctx.clock.now() + left
+        found = {**incidents.go_on(ctx, until), **unfinished.finish(ctx, until)}
     except Exception:
         # Nobody waits for an answer: without this, an erasure could fail each time, unseen.
         metrics.count(metrics.FAULTS)

@@ -6,6 +6,7 @@ from typing import Any
 
 from keystow import context
 from keystow.connections import pending
+from keystow.incidents import taking
 from keystow.log import logger
 from keystow.needs import EGRESS, QUEUES, STORE, VAULT, open_now
 from keystow.refresh import worker
@@ -34,7 +35,7 @@ def handler(event: dict[str, Any], lambda_context: Any) -> dict[str, Any]:
     left = lambda_context.get_remaining_time_in_millis() / 1000 if lambda_context else 60.0
     until = ctx.clock.now() + left - EXCHANGE_SECONDS
     bodies = [(each["messageId"], each["body"]) for each in records]
-    failed = worker.handle(ctx, bodies, until, pending.expire)
+    failed = worker.handle(ctx, bodies, until, pending.expire, taking)
     logger.info("refreshed", extra={"messages": len(records), "again": len(failed)})
     return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
 

@@ -89,6 +89,7 @@ NOTE_USE: Final = {
     "ListConnectionsFunction",
     "ListProvidersFunction",
     "ManageDeliveriesFunction",
+    "ManageIncidentsFunction",
     "ManageIntegrationsFunction",
     "ManageProvidersFunction",
     "ProxyRequestFunction",

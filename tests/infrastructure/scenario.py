@@ -50,6 +50,7 @@ class Scenario:
             self.connections,
             self.confirmations,
             self.erasures,
+            self.incidents,
             self.refreshes,
             self.checks,
             self.sockets,
@@ -372,7 +373,6 @@ class Scenario:
         self.imported("theirs", 3600)
         self.pending(KEY)
         self.ok("DELETE", "/end-users/u1")
-        self.authorized(self.session())  # what the removal of the integration meets
 
     def pending(self, integration: str) -> str:
         """Connect in a session with ``confirm`` and return the connection id."""
@@ -583,6 +583,24 @@ class Scenario:
 
     def ok_page(self, path: str) -> None:
         assert self.app.get(path, key=None).status == 200
+
+    def incidents(self) -> None:
+        """One of each scope, of what is connected, waits, and has lost a race; looked after."""
+        for scope in (
+            {"provider_config_key": ROT},
+            {"end_user_id": "u1"},
+            {"environment": True},
+        ):
+            self.imported("leaked", 3600)
+            self.pending(KEY)
+            made = self.ok("POST", "/incidents", {**scope, "reason": "leaked"})["data"]
+            # Another worker is late: the schedule hands over what is left.
+            self.running.run("manage_environment", {})
+            self.running.deliver("refresh_tokens", self.running.queued("RefreshQueue"))
+            self.running.run("manage_environment", {})
+            self.ok("GET", f"/incidents/{made['id']}?limit=1")
+        self.ok("GET", "/incidents")
+        self.authorized(self.session())  # what the removal of the integration meets
 
     def removals(self) -> None:
         for unique_key in (ROT, KEY, OPEN, BASIC, CC, TRIED, STEPS):

@@ -22,7 +22,7 @@ HANDLERS = sorted((ROOT / "functions").glob("*/app.py"))
 # Imports point from a line to the lines below it, or stay in the line.
 LEVELS = (
     {"http"},
-    {"end_users"},
+    {"end_users", "incidents"},
     {"sessions", "connections", "authorization", "integrations", "environments", "proxy"},
     {"modes", "refresh", "events", "activity"},
     {"oauth", "catalog", "vault", "egress", "records", "registry", "pages"},

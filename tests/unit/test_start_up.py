@@ -82,6 +82,7 @@ TAKES_BODIES = {
     "import_connection",
     "list_providers",  # a browser's session shows which
     "manage_environment",
+    "manage_incidents",
     "manage_integrations",
     "manage_providers",
     "oauth_callback",

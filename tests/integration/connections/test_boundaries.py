@@ -37,6 +37,9 @@ NEEDED = {
     "DELETE /connections/{connectionId+}": "environment:connections:delete",
     "DELETE /connection/{connectionId+}": "environment:connections:delete",
     "DELETE /end-users/{endUserId+}": "environment:end_users:delete",
+    "POST /incidents": "environment:incidents:create",
+    "GET /incidents": "environment:incidents:read",
+    "GET /incidents/{incidentId}": "environment:incidents:read",
     "POST /connect/sessions": "environment:connect_sessions:write",
     "POST /connect/sessions/reconnect": "environment:connect_sessions:write",
 }

@@ -63,6 +63,7 @@ VALUES = {
     "providerConfigKey": "key",
     "connectionId": "c1",
     "endUserId": "u1",
+    "incidentId": "1767225600000_0123456789abcdef",
     "uniqueKey": "key",
     "provider": "custom",
     "environmentUuid": "1",

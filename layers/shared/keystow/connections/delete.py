@@ -42,15 +42,21 @@ from keystow.value import Value
 from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from keystow.context import Context
     from keystow.records.integration import Integration
-    from keystow.store import Operation
+    from keystow.store import Item, Operation
 
 # A transaction holds 100 writes: these, the connection, the mark, the event, a gate.
 _MOST_JOURNALLED: Final = 80
 
 # What became of a credential at its provider; ``not_opened``: it could not be shown there.
 Revocation: TypeAlias = Literal["done", "unsupported", "failed", "not_opened"]
+
+
+# The credential and the rows of its journal, and the writes that keep them elsewhere.
+Moved: TypeAlias = "Callable[[StoredSecret, Sequence[Item]], Sequence[Operation]]"
 
 
 class Deleted(Value):
@@ -92,13 +98,38 @@ def delete_of(ctx: Context, integration: Integration, connection_id: str) -> Del
     withdrawn = pending.withdraw(ctx, integration, connection_id)
     if found is None:
         return Deleted(None) if withdrawn else None
-    identity, stored = found
-    erased = traces.Erased()
+    erased = _erase_now(ctx, *found)
+    return Deleted(_revoke(ctx, integration, found[1]), erased)
+
+
+def take(
+    ctx: Context, integration: Integration, connection_id: str, generation: str, moved: Moved
+) -> bool:
+    """Delete a connection without revoking it; return whether this call did.
+
+    Args:
+        ctx: store and queues.
+        integration: its integration.
+        connection_id: which.
+        generation: the authorization that is meant; a newer one stays.
+        moved: returns the writes that keep its credential, in the same transaction.
+
+    Raises:
+        ApiError: as :func:`delete_of`.
+    """
+    found = _remove(ctx, integration, connection_id, generation, moved)
+    if found is None:
+        return False
+    _erase_now(ctx, *found)
+    return True
+
+
+def _erase_now(ctx: Context, identity: str, stored: StoredSecret) -> traces.Erased:
     try:
-        erased = _erase(ctx, stored, identity)
+        return _erase(ctx, stored, identity)
     except (StoreUnavailable, TransactionConflict) as error:
         logger.warning("traces left for later", extra={"cause": type(error).__name__})
-    return Deleted(_revoke(ctx, integration, stored), erased)
+        return traces.Erased()
 
 
 def erase_the_rest(ctx: Context, environment: str, most: int) -> None:
@@ -124,7 +155,11 @@ def _erase_partition(ctx: Context, pk: str, identity: str, generation: str) -> t
 
 
 def _remove(
-    ctx: Context, integration: Integration, connection_id: str
+    ctx: Context,
+    integration: Integration,
+    connection_id: str,
+    generation: str | None = None,
+    moved: Moved | None = None,
 ) -> tuple[str, StoredSecret] | None:
     """Remove a connection; return its identity and what was stored, None when there is none."""
     pk = tables.connection_pk(integration.environment, integration.id, connection_id)
@@ -137,6 +172,8 @@ def _remove(
             ctx.store.delete(tables.connection(*tables.split_connection_pk(pk)))
             return None  # its integration is being removed, and this was what was left of it
         secret = StoredSecret.from_item(found[tables.CONNECTION_SECRET])
+        if generation is not None and secret.generation != generation:
+            return None
         # The version is part of the condition: what is revoked is what was stored at the end.
         unchanged = All(
             (Equals("generation", secret.generation), Equals("version", secret.version))
@@ -153,6 +190,7 @@ def _remove(
             Put(mark, {"connection": pk, "generation": secret.generation}),
             *(Delete(Key(tables.CONNECTIONS, pk, sort_key)) for sort_key in journal),
             *(planned.writes if planned else ()),
+            *(moved(secret, [found[each] for each in journal]) if moved else ()),
         ]
         try:
             gates.transact(

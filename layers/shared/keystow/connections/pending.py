@@ -57,7 +57,7 @@ from keystow.store.operations import NEW
 from keystow.vault import Envelope, Purpose, VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from keystow.connections.save import Saved
     from keystow.context import Context
@@ -226,6 +226,39 @@ def withdraw(ctx: Context, integration: Integration, connection_id: str) -> bool
     """
     item = ctx.store.get(_place(integration, connection_id))
     return item is not None and _end(ctx, integration, connection_id, item)
+
+
+def take(
+    ctx: Context,
+    integration: Integration,
+    connection_id: str,
+    pending_id: str,
+    moved: Callable[[Item, tuple[str, ...]], Sequence[Write]],
+) -> bool:
+    """Erase what waits without revoking it; return whether this call did.
+
+    Args:
+        ctx: the store.
+        integration: whose.
+        connection_id: under which id it waits.
+        pending_id: which authorization is meant.
+        moved: returns the writes that keep its credential, given the row and what its envelope is
+            bound to, in the same transaction.
+
+    Raises:
+        StoreUnavailable, TransactionConflict: try again.
+    """
+    place = _place(integration, connection_id)
+    item = ctx.store.get(place)
+    if item is None or item["generation"] != pending_id:
+        return False
+    kept = moved(item, _binding(integration.id, connection_id, pending_id))
+    try:
+        ctx.store.transact([Delete(place, Equals("generation", pending_id)), *kept])
+    except ConditionFailed:
+        return False  # confirmed, or erased, in this moment
+    traces.erase(ctx, place.pk, traces.pending(pending_id))
+    return True
 
 
 def expire(ctx: Context, pk: str, pending_id: str) -> None:

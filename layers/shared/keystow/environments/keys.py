@@ -68,6 +68,8 @@ SCOPES: Final = frozenset(
         "environment:connect_ui_settings:read",
         "environment:connect_ui_settings:update",
         "environment:end_users:delete",
+        "environment:incidents:create",
+        "environment:incidents:read",
         "environment:functions:invocations",
         "environment:providers:write",
         "environment:proxy",

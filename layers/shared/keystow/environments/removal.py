@@ -135,8 +135,9 @@ def _remove_data_keys(ctx: Context, environment: Environment) -> None:
 
 
 def _remove_listed_rows(ctx: Context, environment: Environment, batches: int) -> None:
-    waiting = (tables.CONNECTIONS, tables.pending_partition(environment.id))
-    for table, partition in (waiting, *((each, environment.id) for each in _LISTED)):
+    beside = (tables.pending_partition(environment.id), tables.incidents(environment.id))
+    listed = [(tables.CONNECTIONS, each) for each in beside]
+    for table, partition in (*listed, *((each, environment.id) for each in _LISTED)):
         batches, done = remove_listed(ctx, table, "by_environment", partition, batches)
         if not done:
             raise ApiError(

@@ -318,7 +318,7 @@ class StoredSecret(Value):
 
     def unseal(self, vault: Vault) -> Sealed:
         """Return the credential. Raises VaultError, VaultUnavailable."""
-        plaintext = vault.open(Purpose.CREDENTIAL, self.environment, self._binding(), self.envelope)
+        plaintext = vault.open(Purpose.CREDENTIAL, self.environment, self.binding(), self.envelope)
         return Sealed.from_bytes(plaintext)
 
     def is_current(self, vault: Vault) -> bool:
@@ -328,11 +328,12 @@ class StoredSecret(Value):
     def resealed(self, vault: Vault, sealed: Sealed) -> StoredSecret:
         """Return a copy that holds another credential, bound to this generation and version."""
         envelope = vault.seal(
-            Purpose.CREDENTIAL, self.environment, self._binding(), sealed.as_bytes()
+            Purpose.CREDENTIAL, self.environment, self.binding(), sealed.as_bytes()
         )
         return replace(self, envelope=envelope)
 
-    def _binding(self) -> tuple[str, ...]:
+    def binding(self) -> tuple[str, ...]:
+        """Return what the envelope is bound to."""
         return (
             self.integration,
             self.connection_id,

@@ -13,9 +13,11 @@ from keystow.store.store import pages
 from keystow.vault import Envelope, Purpose, VaultError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from keystow.context import Context
     from keystow.records.connection import StoredSecret
-    from keystow.store import Key
+    from keystow.store import Item, Key
 
 LIFE_SECONDS: Final = 7 * 86_400
 
@@ -84,6 +86,13 @@ def mark_used(ctx: Context, parked: Parked) -> None:
     now = int(ctx.clock.now() * 1000)
     with suppress(ConditionFailed):
         ctx.store.update(Update(parked.place, set={"used_at": now}, condition=THERE))
+
+
+def unused(secret: StoredSecret, rows: Iterable[Item]) -> Iterator[tuple[Item, tuple[str, ...]]]:
+    """Yield the rows of this generation that were not tried, and what each envelope is bound to."""
+    for row in rows:
+        if row["generation"] == secret.generation and "used_at" not in row:
+            yield row, _binding(secret, row["sk"].partition("#")[2])
 
 
 def _place(secret: StoredSecret, entry: str) -> Key:

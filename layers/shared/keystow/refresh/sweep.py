@@ -50,7 +50,7 @@ class _Batch(Value):
     host: str
     delay: int
     rows: tuple[Item, ...]
-    pending: bool  # not confirmed in time, instead of to be refreshed
+    kind: str  # what the worker does with them: refresh, expire, revoke
 
 
 def sweep(ctx: Context, until: float = float("inf")) -> int:
@@ -132,22 +132,29 @@ def _in_turn(rows: list[Item], now: int) -> Iterator[_Batch]:
 
     Who has much that is due does not keep the others waiting; of one, what is due first goes first.
     """
-    of_one: dict[tuple[str, str, bool], dict[int, list[Item]]]
+    of_one: dict[tuple[str, str, str], dict[int, list[Item]]]
     of_one = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        environment, _, _ = split_connection_pk(row["pk"])
+        environment, kind = _meant(row)
         delay = max(0, (row["due_at"] - now) // 1000) // _STEP_SECONDS * _STEP_SECONDS
-        pending = row["sk"] == tables.CONNECTION_PENDING
-        of_one[environment, row.get("host", ""), pending][delay].append(row)
+        of_one[environment, row.get("host", ""), kind][delay].append(row)
     queues = [
         [
-            _Batch(environment, host, delay, tuple(found[first : first + BATCH]), pending)
+            _Batch(environment, host, delay, tuple(found[first : first + BATCH]), kind)
             for delay, found in sorted(by_delay.items())
             for first in range(0, len(found), BATCH)
         ]
-        for (environment, host, pending), by_delay in of_one.items()
+        for (environment, host, kind), by_delay in of_one.items()
     ]
     return (each for each in chain.from_iterable(zip_longest(*queues)) if each is not None)
+
+
+def _meant(row: Item) -> tuple[str, str]:
+    """Return of which environment a row is, and what is due of it."""
+    if row["sk"].startswith(tables.TAKEN):
+        return tables.split_incident(row["pk"])[0], "revoke"
+    kind = "expire" if row["sk"] == tables.CONNECTION_PENDING else "refresh"
+    return split_connection_pk(row["pk"])[0], kind
 
 
 def _mark(ctx: Context, batch: _Batch, now: int) -> tuple[list[Item], StoreUnavailable | None]:
@@ -170,9 +177,12 @@ def _send(ctx: Context, batch: _Batch, rows: list[Item]) -> int:
     if not rows:
         return 0
     part = [{"pk": row["pk"], "generation": row["generation"]} for row in rows]
-    kind = "expire" if batch.pending else "refresh"
+    if batch.kind == "revoke":
+        part = [{"pk": row["pk"], "sk": row["sk"]} for row in rows]
     try:
-        ctx.queues.send_refresh({kind: part}, batch.delay, group_of(batch.environment, batch.host))
+        ctx.queues.send_refresh(
+            {batch.kind: part}, batch.delay, group_of(batch.environment, batch.host)
+        )
     except QueueUnavailable:
         logger.warning("refreshes not queued", extra={"count": len(part)})
         return 0

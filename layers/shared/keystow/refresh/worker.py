@@ -1,13 +1,14 @@
-"""The refresh queue: connections to refresh or check, and commits the table did not take."""
+"""The refresh queue: what is to be refreshed, checked or revoked, and commits not taken yet."""
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from keystow import metrics
+from keystow.errors import ApiError
 from keystow.log import logger
 from keystow.records.connection import StoredSecret
 from keystow.refresh import checks, commit, engine, lease, throttle
@@ -16,6 +17,7 @@ from keystow.refresh.sweep import QUEUED_FOR_MS
 from keystow.store import (
     ConditionFailed,
     Equals,
+    Exists,
     StoreUnavailable,
     TransactionConflict,
     Update,
@@ -28,12 +30,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from keystow.context import Context
+    from keystow.store import Item
 
 IN_FLIGHT: Final = 100
 COMMIT_AGAIN_SECONDS: Final = 60
 # A connection whose host is slow, when the worker rests from slow hosts, is due again after.
 GIVE_WAY_MS: Final = 60_000
 GIVE_WAY_SPREAD_MS: Final = 180_000
+
+
+class Incidents(Protocol):
+    """What is done for an incident (:mod:`keystow.incidents.taking`)."""
+
+    def take(self, ctx: Context, entry: dict[str, str]) -> list[Key]:
+        """Take in what one entry names; return the rows of what was taken."""
+        ...
+
+    def revoke(self, ctx: Context, item: Item) -> None:
+        """Revoke what stands in a row."""
+        ...
 
 
 class Postponed(Exception):  # noqa: N818 - an outcome, not a fault
@@ -45,6 +60,7 @@ def handle(
     bodies: Sequence[tuple[str, str]],
     until: float = float("inf"),
     expire: Callable[[Context, str, str], None] | None = None,
+    incidents: Incidents | None = None,
 ) -> list[str]:
     """Work through messages of the queue, up to 100 token requests at once.
 
@@ -54,6 +70,7 @@ def handle(
         until: epoch seconds after which no further request is begun: a worker that is stopped in
             the middle of one could lose a rotated token.
         expire: erases what was not confirmed in time, by its partition and id.
+        incidents: takes in and revokes what an incident names.
 
     Returns:
         The ids of the messages that must come again.
@@ -72,6 +89,16 @@ def handle(
                     jobs += [
                         (message_id, pool.submit(_expire, ctx, entry, until, expire))
                         for entry in body["expire"]
+                    ]
+                elif "take" in body and incidents is not None:
+                    jobs += [
+                        (message_id, pool.submit(_take, ctx, entry, until, incidents))
+                        for entry in body["take"]
+                    ]
+                elif "revoke" in body and incidents is not None:
+                    jobs += [
+                        (message_id, pool.submit(_revoke, ctx, entry, until, incidents))
+                        for entry in body["revoke"]
                     ]
                 else:
                     jobs += [
@@ -138,6 +165,41 @@ def _expire(
     began = ctx.clock.now()
     try:
         expire(ctx, entry["pk"], entry["generation"])
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable) as error:
+        raise Postponed from error
+    finally:
+        ctx.slow_hosts.ended(environment, host, ctx.clock.now() - began)
+
+
+def _take(ctx: Context, entry: dict[str, str], until: float, incidents: Incidents) -> None:
+    if ctx.clock.now() >= until:
+        raise Postponed
+    try:
+        rows = incidents.take(ctx, entry)
+    except (ApiError, StoreUnavailable, TransactionConflict) as error:
+        raise Postponed from error
+    for row in rows:
+        _revoke(ctx, {"pk": row.pk, "sk": row.sk}, until, incidents)
+
+
+def _revoke(ctx: Context, entry: dict[str, str], until: float, incidents: Incidents) -> None:
+    if ctx.clock.now() >= until:
+        raise Postponed
+    key = Key(tables.CONNECTIONS, entry["pk"], entry["sk"])
+    item = ctx.store.get(key)
+    if item is None or "sealed" not in item:
+        return  # it has an outcome
+    environment, _ = tables.split_incident(entry["pk"])
+    host = item.get("host", "")
+    if not ctx.slow_hosts.admit(environment, host):
+        # Without the table it comes due where it stands.
+        with suppress(ConditionFailed, StoreUnavailable):
+            there = Exists("sealed")
+            ctx.store.update(Update(key, set={"due_at": _later(ctx)}, condition=there))
+        return
+    began = ctx.clock.now()
+    try:
+        incidents.revoke(ctx, item)
     except (StoreUnavailable, TransactionConflict, VaultUnavailable) as error:
         raise Postponed from error
     finally:

@@ -68,6 +68,10 @@ CONNECTION_SECRET = "connection#secret"  # noqa: S105 - the name of an item
 CONNECTION_PENDING = "connection#pending"
 SETTINGS = "settings"
 TRACE = "trace#"
+INCIDENT = "incident"
+TAKEN = "token#"
+TAKEN_COUNT = "count#"
+OPEN_INCIDENTS = "incident#open"
 QUOTA = "quota#"
 EVENT = "event"
 
@@ -141,6 +145,37 @@ def removed_connections(environment: str) -> str:
 def removed_connection(environment: str, identity: str) -> Key:
     """Return the key of the mark that a connection is gone and traces of it may be left."""
     return Key(CONNECTIONS, removed_connections(environment), identity)
+
+
+def incidents(environment: str) -> str:
+    """Return where an index lists the incidents of an environment."""
+    return f"incidents#{environment}"
+
+
+def incident_pk(environment: str, incident: str) -> str:
+    """Return the partition of an incident; apart by its first word, as data keys are."""
+    return f"incident#{environment}#{incident}"
+
+
+def split_incident(pk: str) -> tuple[str, str]:
+    """Return (environment, incident) of an incident's partition."""
+    _, environment, incident = pk.split("#", 2)
+    return environment, incident
+
+
+def incident_row(environment: str, incident: str, sk: str) -> Key:
+    """Return the key of a row of an incident."""
+    return Key(CONNECTIONS, incident_pk(environment, incident), sk)
+
+
+def incident(environment: str, incident: str) -> Key:
+    """Return the key of an incident."""
+    return incident_row(environment, incident, INCIDENT)
+
+
+def open_incident(environment: str, incident: str) -> Key:
+    """Return the key of the mark that an incident has not taken everything yet."""
+    return Key(CONNECTIONS, OPEN_INCIDENTS, f"{environment}#{incident}")
 
 
 def environment_settings(environment: str) -> Key:
