@@ -10,7 +10,6 @@ import binascii
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -111,8 +110,7 @@ def reply(result: Any) -> Reply:
     if not isinstance(result, dict) or "statusCode" not in result:
         return Reply(200, json.dumps(result).encode(), [("content-type", "application/json")])
     try:
-        status = int(result["statusCode"])
-        HTTPStatus(status)
+        status = _status(result["statusCode"])
         text = result.get("body") or ""
         encoded = bool(result.get("isBase64Encoded"))
         body = base64.b64decode(text, validate=True) if encoded else text.encode()
@@ -123,6 +121,13 @@ def reply(result: Any) -> Reply:
     if body and not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", "text/plain;charset=UTF-8"))
     return Reply(status, body, [(k, v) for k, v in headers if k != "content-length"])
+
+
+def _status(value: Any) -> int:
+    status = int(value)
+    if status not in range(100, 600):
+        raise ValueError("no status of HTTP")
+    return status
 
 
 def _plain(value: Any) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import uuid
-from typing import Protocol
+from typing import Final, Protocol
+
+# What a caller may call a connection (contract 3).
+CONNECTION_ID: Final = re.compile(r"[a-zA-Z0-9,.;:=+~\[\]|@${}\"'\\/_ -]+")
 
 
 class Randomness(Protocol):

@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from keystow.errors import ApiError, Issue
+from keystow.ids import CONNECTION_ID
 from keystow.text import trimmed
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ ProviderConfigKey = Annotated[
 ]
 ConnectionId = Annotated[
     str,
-    StringConstraints(
-        min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9,.;:=+~\[\]|@${}\"'\\/_ -]+$"
-    ),
+    StringConstraints(min_length=1, max_length=255, pattern=f"^{CONNECTION_ID.pattern}$"),
 ]
 
 

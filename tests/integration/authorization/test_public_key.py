@@ -233,9 +233,10 @@ def test_scopes_and_parameters_of_the_browser_go_to_the_provider(page: Page) -> 
     ],
 )
 def test_what_is_no_scope_is_refused(page: Page, name: str, path: list[str]) -> None:
-    refused = page.started("rot", "c1", **{name: 'a"b'})
-    assert refused.code == "invalid_query_params"
-    assert refused.issues == [("invalid_format", path)]
+    for given in ('a"b', "x" * (public_keys.MOST_SCOPES + 1)):
+        refused = page.started("rot", "c1", **{name: given})
+        assert refused.code == "invalid_query_params"
+        assert refused.issues == [("invalid_format", path)]
 
 
 def test_another_connection_that_was_made_meanwhile_is_not_overwritten(page: Page) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from keystow.egress.client import Answer
 from keystow.egress.errors import EgressFailed, EgressRefused
-from keystow.store import tables
+from keystow.modes.base import Mode
+from keystow.store import Put, tables
+from keystow.value import replace
 from tests.integration.proxy.world import API, Proxied
 from tests.support import FakeEgress, json_answer
 
@@ -180,20 +182,18 @@ def test_other_methods_reach_no_provider() -> None:
     assert (found.status, found.code) == (404, "not_found")
 
 
-@pytest.mark.parametrize(
-    ("key", "credentials", "config"),
-    [
-        ("OAUTH1", {"type": "OAUTH1", "oauth_token": "t", "oauth_token_secret": "s"}, {}),
-        ("TBA", {"type": "TBA", "token_id": "t", "token_secret": "s"}, {"accountId": "1"}),
-    ],
-)
+@pytest.mark.parametrize("kind", ["OAUTH1", "TBA", "AWS_SIGV4"])
 def test_a_request_that_would_have_to_be_signed_is_not_sent_unsigned(
-    key: str, credentials: dict[str, Any], config: dict[str, str]
+    kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Unsigning(Mode):
+        credential_type = kind
+
     proxied = world()
-    proxied.provider_of("acme", key)
-    proxied.connected("acme", credentials, connection_config=config)
-    found = proxied.sent(of="acme", connection="acme")
+    secret = replace(proxied.secret(), credential_type=kind)
+    proxied.ctx.store.put(Put(secret.key, secret.as_item()))
+    monkeypatch.setattr("keystow.proxy.forwarding.mode_for", lambda *_: Unsigning())
+    found = proxied.sent()
     assert (found.status, found.code) == (400, "unsupported_auth")
 
 

@@ -48,6 +48,7 @@ OPEN = {
     FORM,
     OWN_FORM,
     "POST /connect/telemetry",
+    "GET /oauth/client-metadata/{environmentUuid}/{providerConfigKey}",
     WEBHOOK,
 }
 # Take no body, or look at none.

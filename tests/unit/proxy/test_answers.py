@@ -106,6 +106,18 @@ def test_a_coding_that_cannot_be_undone_stays_and_a_packed_file_is_no_coding() -
     assert sent(passed_on(packed, "GET", decompress=True)) == file
 
 
+@pytest.mark.parametrize("status", [420, 499, 520, 599])
+def test_statuses_that_no_standard_names_are_passed_on(status: int) -> None:
+    assert passed_on(answer(b"x", status), "GET", decompress=False).status == status
+
+
+@pytest.mark.parametrize("status", [100, 600, 999])
+def test_what_is_no_status_of_an_answer_is_none(status: int) -> None:
+    with pytest.raises(ApiError) as refused:
+        passed_on(answer(b"x", status), "GET", decompress=False)
+    assert (refused.value.code, refused.value.status) == ("provider_unavailable", 502)
+
+
 def test_a_head_has_no_body() -> None:
     assert passed_on(answer(b"x"), "HEAD", decompress=False).body is None
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from keystow.errors import ApiError, Issue
+from keystow.ids import CONNECTION_ID
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from keystow.http.messages import Request
 
 PROVIDER_CONFIG_KEY: Final = re.compile(r"[a-zA-Z0-9~:.@ _-]+")
-CONNECTION_ID: Final = re.compile(r"[a-zA-Z0-9,.;:=+~\[\]|@${}\"'\\/_ -]+")
 ANYTHING: Final = re.compile(r".+", re.DOTALL)
 MAX_LENGTH: Final = 255
 _TRUE: Final = frozenset({"true", "1", "yes", "on", "y", "enabled"})

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from keystow.errors import ApiError, Issue
 from keystow.http.compression import takes_gzip
-from keystow.http.parameters import CONNECTION_ID, MAX_LENGTH, PROVIDER_CONFIG_KEY
+from keystow.http.parameters import MAX_LENGTH, PROVIDER_CONFIG_KEY
+from keystow.ids import CONNECTION_ID
 from keystow.proxy.call import MADE_ANEW, METHODS, MOST_RETRIES, Call
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # AWS, "Lambda quotas": 6 MB of an answer, with the JSON around it; the rest is for that.
 MOST_BYTES: Final = 6 * 1024 * 1024 - 32 * 1024
 MOST_HEADER_BYTES: Final = 8_000
+_STATUSES: Final = range(200, 600)  # RFC 9110 section 15
 _SMALL: Final = 10_000  # bytes; below, text stays text for whoever reads events
 _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 # Made anew by us or by API Gateway; or about our host, of which no provider decides.
@@ -50,8 +51,11 @@ def passed_on(answer: Answer, method: str, *, decompress: bool) -> PassedOn:
         decompress: unpack the body.
 
     Raises:
-        ApiError: 502 ``response_too_large``.
+        ApiError: 502 ``response_too_large``; ``provider_unavailable`` for a status that API Gateway
+            hands on to nobody.
     """
+    if answer.status not in _STATUSES:
+        raise ApiError("provider_unavailable", "The provider: its answer has no status of HTTP")
     headers = dict(answer.headers)
     body = answer.body
     if decompress and headers.get("content-encoding", "").strip().lower() in _PACKED:
