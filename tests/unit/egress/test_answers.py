@@ -102,6 +102,17 @@ def test_a_field_that_goes_on_over_lines_is_one(serve, egress) -> None:
     head = b"HTTP/1.1 200 OK\r\nX-Folded: a\r\n\tb: 1\r\n  c\r\nX-Next: d\r\n" + LENGTH
     got = egress.send("GET", serve(head + b"\r\n" + TOKEN).url())
     assert (got.headers["x-folded"], got.headers["x-next"]) == ("a b: 1 c", "d")
+    second = b"HTTP/1.1 200 OK\r\nX-First: a\r\nX-Second: b\r\n c\r\n" + LENGTH
+    got = egress.send("GET", serve(second + b"\r\n" + TOKEN).url())
+    assert (got.headers["x-first"], got.headers["x-second"]) == ("a", "b c")
+
+
+def test_words_of_framing_in_other_fields_are_words(serve, egress) -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Kind: identity\r\nX-A: chunked\r\nX-B: chunked\r\n" + LENGTH
+    got = egress.send("GET", serve(head + b"\r\n" + TOKEN).url())
+    found = [got.headers.get(name) for name in ("x-kind", "x-a", "x-b")]
+    assert found == ["identity", "chunked", "chunked"]
+    assert got.body == TOKEN
 
 
 def test_a_head_may_be_as_long_as_its_limit_and_no_longer() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from keystow.clock import iso
 from keystow.oauth.errors import TokenError
 from keystow.secret import Secret
-from tests.unit.oauth.doubles import json_answer, provider, replying
+from tests.unit.oauth.doubles import NOW, json_answer, provider, replying
 from tests.unit.oauth.test_token_endpoint import (
     TOKENS,
     client_credentials,
@@ -138,3 +140,51 @@ def test_patience_that_is_asked_for_until_a_date_is_heard(call) -> None:
     with pytest.raises(TokenError) as failed:
         call(replying(busy))
     assert (failed.value.kind, failed.value.retry_after) == ("throttled", 60.0)
+
+
+def test_what_an_entry_lacks_for_a_connection_is_told_by_a_code() -> None:
+    for entry, code in (
+        ({"token_url": "https://${connectionConfig.sub}.example.com/t"}, "missing_parameters"),
+        ({"token_params": {"x": "${connectionConfig.sub}"}}, "missing_parameters"),
+        ({"body_format": "xml"}, "unsupported_body_format"),
+        (
+            {"token_exchange": {"client_auth": "private_key_jwt"}},
+            "unsupported_client_authentication",
+        ),
+    ):
+        error = failure(exchange, entry=provider(**entry))
+        assert (error.kind, error.code, error.sent) == ("configuration", code, False)
+        assert error.description
+
+
+def test_the_moment_something_random_and_the_client_may_stand_in_a_request() -> None:
+    egress = replying(json_answer(TOKENS))
+    params = {"at": "${now}", "nonce": "${random}", "proof": "${clientId}:${clientSecret}"}
+    exchange(egress, provider(token_params=params))
+    form = egress.sent[0].form
+    assert form["at"] == iso(NOW)
+    assert UUID(form["nonce"]).version == 4
+    assert form["proof"] == "the-client:marked-client-secret"
+
+
+def test_an_entry_may_leave_out_what_is_not_there_anyway() -> None:
+    egress = replying(json_answer(TOKENS))
+    exchange(egress, provider(token_exchange={"omit": ["unknown", "grant_type"]}))
+    assert "grant_type" not in egress.sent[0].form
+
+
+@pytest.mark.parametrize(
+    "entry", [{"token_request_method": "GET"}, {"token_exchange": {"method": "GET"}}]
+)
+def test_a_request_by_get_has_its_parameters_in_the_url(entry: dict[str, Any]) -> None:
+    egress = replying(json_answer(TOKENS))
+    exchange(egress, provider(**entry))
+    [sent] = egress.sent
+    assert (sent.method, sent.body) == ("GET", None)
+    assert "grant_type=authorization_code&code=marked-code&" in sent.url
+
+
+def test_no_answer_to_a_token_request_is_taken_beyond_a_megabyte() -> None:
+    egress = replying(json_answer(TOKENS))
+    exchange(egress)
+    assert egress.sent[0].options["max_bytes"] == 1_000_000
