@@ -17,10 +17,12 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
+from keystow.catalog.loader import Provider
 from keystow.errors import ApiError
 from keystow.http import compression
 from keystow.http.handler import Request as ApiRequest
 from keystow.http.handler import result_of
+from keystow.modes import way_of
 from keystow.pages import callback
 
 ROOT = Path(__file__).parents[2]
@@ -126,9 +128,12 @@ CLIENT = {
     "auth_mode": "OAUTH2_CC",
     "connection_config": {"region": {"type": "string", "title": "Region", "order": 1}},
 }
-SIGNED = {"name": "jwt", "display_name": "Signed", "auth_mode": "JWT"}
+# Of a mode that this version does not have.
+SIGNED = {"name": "jwt", "display_name": "Signed", "auth_mode": "UNHEARD_OF"}
 PROVIDER_LIST = (OAUTH, ZENDESK, API_KEY, BASIC, NONE, SIGNED, ORDERED, CLIENT)
-PROVIDERS = {one["name"]: one for one in PROVIDER_LIST}
+PROVIDERS = {
+    one["name"]: {**one, "connect": way_of(Provider(one["name"], one))} for one in PROVIDER_LIST
+}
 
 
 class Stub:
