@@ -63,7 +63,7 @@ ASSUMED: Final = {
     "a cold start takes, seconds": 0.5,
 }
 
-BUDGET_IDLE = 3.25
+BUDGET_IDLE = 3.1
 BUDGET_READS = 1.80
 BUDGET_REFRESHES = 7.50
 

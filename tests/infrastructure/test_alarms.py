@@ -47,15 +47,6 @@ def watched(properties: dict[str, Any]) -> list[dict[str, Any]]:
     return [each["MetricStat"]["Metric"] for each in properties["Metrics"] if "MetricStat" in each]
 
 
-def test_what_providers_answer_is_taken_off_the_errors_of_the_api() -> None:
-    properties = ALARMS["ApiErrorsAlarm"]["Properties"]
-    said, *_ = [each for each in properties["Metrics"] if "Expression" in each]
-    assert said["Expression"] == "answers - FILL(providers, 0)"
-    answers, providers = watched(properties)
-    assert (answers["MetricName"], providers["MetricName"]) == ("5xx", metrics.PROVIDER_ERRORS)
-    assert [each.get("ReturnData", True) for each in properties["Metrics"]] == [True, False, False]
-
-
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_is_counted_somewhere(metric: str) -> None:
     by_outcome = {metrics.WEBHOOKS_DELIVERED, metrics.WEBHOOKS_RETRIED, metrics.WEBHOOKS_FAILED}
