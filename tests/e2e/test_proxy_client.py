@@ -276,8 +276,10 @@ def test_what_cannot_be_handed_on_is_told(ran: Ran) -> None:
 def test_tokens_are_renewed_before_they_are_sent_and_when_they_are_refused(ran: Ran) -> None:
     for step in ("a token that was over", "a token that was refused"):
         assert ran.results[step]["status"] == 200, ran.results[step]
-    assert ran.error("a dead grant") == (400, "server_error")
-    assert ran.error("a dead grant again") == (424, "connection_refresh_backoff")
+    # The minute's sweep may have met the dead grant before this call did.
+    backoff = (424, "connection_refresh_backoff")
+    assert ran.error("a dead grant") in ((400, "server_error"), backoff)
+    assert ran.error("a dead grant again") == backoff
 
 
 def test_what_is_not_there_is_told_as_the_client_knows_it(ran: Ran) -> None:

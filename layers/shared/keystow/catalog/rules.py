@@ -186,7 +186,7 @@ def check_placeholders(definition: Mapping[str, Any]) -> None:
     ):
         known |= set(definition.get(name, ()))
     known |= learnt_names(definition)
-    for text in _strings(definition):
+    for text in strings(definition):
         for name in placeholders(text):
             if name.startswith(_CONFIG) and name.removeprefix(_CONFIG) not in known:
                 raise ValueError(f"${{{name}}} is used but declared nowhere")
@@ -197,7 +197,7 @@ def check_callback_values(definition: Mapping[str, Any]) -> None:
     urls: list[Any] = [definition.get(name) for name in _SECRET_URLS]
     urls.append(definition.get("proxy", {}).get("base_url"))
     urls.append(definition.get("introspection", {}).get("url"))
-    used = {name for text in _strings(urls) for name in placeholders(text)}
+    used = {name for text in strings(urls) for name in placeholders(text)}
     for name in definition.get("redirect_uri_metadata", ()):
         field = definition.get("connection_config", {}).get(name, {})
         if _CONFIG + name in used and not (field.get("pattern") or field.get("enum")):
@@ -301,12 +301,13 @@ def check_built_in(definition: Mapping[str, Any]) -> None:
                 raise ValueError(f"{group}.{name} needs a title")
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> Iterator[str]:
+    """Yield the texts of a definition or of a part of it, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _strings(item)
+            yield from strings(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            yield from strings(item)

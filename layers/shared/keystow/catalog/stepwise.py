@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from keystow.catalog.authority import authority_of, sides
+from keystow.catalog.rules import strings
 from keystow.catalog.signing import ALGORITHMS, EVERY
 
 MODES: Final = frozenset({"TWO_STEP", "JWT", "BILL"})
@@ -144,7 +145,7 @@ def _check_request(name: str, step: Mapping[str, Any], earlier: int) -> None:
     if any(part.is_placeholder and part.text.startswith(_PRIVATE) for part in parts):
         raise ValueError(f"{name}_url: no credential may stand in a host")
     params = step.get("token_params") or {}
-    for text in _strings([url, params, step.get("token_headers") or {}]):
+    for text in strings([url, params, step.get("token_headers") or {}]):
         for number in _STEP.findall(text):
             if not 1 <= int(number) <= (0 if name == "refresh_token" else earlier):
                 raise ValueError(f"{name}: step{number} has not answered by then")
@@ -180,14 +181,3 @@ def _check_xml(name: str, params: Mapping[str, Any]) -> None:
             if any(isinstance(each, list) for each in found):
                 raise ValueError(f"{name}_params: a list in a list is no XML")
             stack += found
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
     from keystow.catalog.proxy_request import OutgoingRequest
     from keystow.context import Context
+    from keystow.modes.failure import AuthorizationFailed
     from keystow.modes.fields import Field
     from keystow.oauth.revocation import RevocationResult
     from keystow.records.connection import Sealed
@@ -197,9 +198,10 @@ class Mode:
         """Return where to send the browser.
 
         Raises:
-            AuthorizationFailed: it cannot be sent anywhere.
+            AuthorizationFailed: it cannot be sent anywhere, as by every mode without a popup.
         """
-        raise NotImplementedError
+        del ctx, beginning
+        raise self._without_popup()
 
     def complete(self, ctx: Context, arrival: Arrival) -> Granted:
         """Return the credential of an end user who came back.
@@ -207,7 +209,15 @@ class Mode:
         Raises:
             AuthorizationFailed: there is none.
         """
-        raise NotImplementedError
+        del ctx, arrival
+        raise self._without_popup()
+
+    def _without_popup(self) -> AuthorizationFailed:
+        from keystow.modes.failure import AuthorizationFailed
+
+        return AuthorizationFailed(
+            "auth_mode_err", f"{self.credential_type} is not authorized in a popup"
+        )
 
     # Typed in
 
