@@ -63,7 +63,7 @@ ASSUMED: Final = {
     "a cold start takes, seconds": 0.5,
 }
 
-BUDGET_IDLE = 3.1
+BUDGET_IDLE = 3.0
 BUDGET_READS = 1.80
 BUDGET_REFRESHES = 7.50
 
@@ -213,18 +213,6 @@ def one_refresh() -> tuple[Counted, float]:
     return counted, 250 + len(log.getvalue()) + len(metrics.getvalue())
 
 
-def _watched(resources: Mapping[str, Any]) -> int:
-    """Return how many metrics alarms look at, which is what is paid for."""
-    alarms = [
-        each["Properties"]
-        for each in resources.values()
-        if each["Type"] == "AWS::CloudWatch::Alarm" and "Condition" not in each
-    ]
-    return sum(
-        sum("MetricStat" in each for each in alarm.get("Metrics", ())) or 1 for alarm in alarms
-    )
-
-
 def idle(template: Mapping[str, Any]) -> dict[str, float]:
     """Return the parts of a month in which nothing happens."""
     resources = template["Resources"]
@@ -249,7 +237,9 @@ def idle(template: Mapping[str, Any]) -> dict[str, float]:
     memories = [_memory(template, properties) for properties in schedules]
     return {
         "KMS keys": kinds.count("AWS::KMS::Key") * KMS_KEY,
-        f"{kinds.count('AWS::CloudWatch::Alarm')} alarms": _watched(resources) * ALARM,
+        f"{kinds.count('AWS::CloudWatch::Alarm')} alarms": (
+            kinds.count("AWS::CloudWatch::Alarm") * ALARM
+        ),
         f"SQS, polls of {sources} event sources": max(0, sources * POLLS - SQS_FREE) * SQS_REQUEST,
         "Lambda, the schedules": runs * LAMBDA_REQUEST
         + sum(MINUTES * seconds * memory / 1024 * GB_SECOND for memory in memories),
