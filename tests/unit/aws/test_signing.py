@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from hashlib import sha256
+
 import pytest
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from keystow.aws.credentials import Keys
-from keystow.aws.signing import Signer, moment_of
+from keystow.aws.signing import Signer, moment_of, signed_headers
 from keystow.secret import Secret
 
 KEYS = Keys("AKIDEXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"))
@@ -119,3 +125,50 @@ def test_no_key_shows_in_what_stands_in_memory() -> None:
 )
 def test_a_moment_is_written_to_the_second_in_utc(epoch: float, moment: str) -> None:
     assert moment_of(epoch) == moment
+
+
+@pytest.mark.parametrize(
+    ("service", "url"),
+    [
+        ("ec2", "https://ec2.eu-west-1.amazonaws.com/?Filter.1.Value.1=a&Filter.1.Value.10=b"),
+        ("ec2", "https://ec2.eu-west-1.amazonaws.com/?a=1&a-b=2&a.b=3&A=4"),
+        ("ec2", "https://ec2.eu-west-1.amazonaws.com/?a=%20x&b=%C3%A9&c"),
+        ("s3", "https://bucket.s3.eu-west-1.amazonaws.com/2024/a%3Ab%281%29.json?list-type=2"),
+        ("execute-api", "https://x.execute-api.eu-west-1.amazonaws.com/stage/a%20b/c:d"),
+    ],
+)
+def test_a_request_to_any_service_is_signed_as_botocore_signs_it(service: str, url: str) -> None:
+    keys = Credentials(KEYS.id, KEYS.secret.reveal())
+    kind = S3SigV4Auth if service == "s3" else SigV4Auth
+    theirs = AWSRequest("GET", url, headers={"x-amz-content-sha256": sha256(b"").hexdigest()})
+    kind(keys, service, "eu-west-1").add_auth(theirs)
+    moment = datetime.strptime(theirs.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    ours = signed_headers(
+        KEYS,
+        service=service,
+        region="eu-west-1",
+        method="GET",
+        url=url,
+        headers={},
+        body=b"",
+        now=moment.timestamp(),
+    )
+    assert ours["authorization"] == theirs.headers["Authorization"]
+
+
+def test_what_stands_plain_in_a_url_is_signed_as_s3_reads_it() -> None:
+    def of(url: str) -> str:
+        found = signed_headers(
+            KEYS,
+            service="s3",
+            region="eu-west-1",
+            method="GET",
+            url=f"https://bucket.s3.eu-west-1.amazonaws.com{url}",
+            headers={},
+            body=b"",
+            now=0,
+        )
+        return found["authorization"]
+
+    assert of("/2024/a:b(1)+c.json") == of("/2024/a%3Ab%281%29%2Bc.json")
+    assert of("/?a=x+y") == of("/?a=x%20y")

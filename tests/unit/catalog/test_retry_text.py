@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from keystow.catalog.loader import built_in
@@ -39,6 +41,10 @@ def test_what_stands_there_is_found_soon_whatever_the_text() -> None:
     assert found_in("in 5 seconds!", "/in (.+) seconds\\!/") == "5"
     assert found_in("in 5 minutes", "/in (.+) seconds/") is None
     assert found_in("in " * 100_000 + " x", "/in +(.+) y/") is None
+    began = time.process_time()
+    for value in ("/ + + +(.+)x/", "/ +(.+)x/", "/" + " +" * 100 + "(.+)x/"):
+        assert found_in(" " * 2_000, value) is None
+    assert time.process_time() - began < 5  # it was hours
 
 
 def test_the_built_in_entry_that_uses_it_is_understood() -> None:

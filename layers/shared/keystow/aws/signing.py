@@ -14,7 +14,7 @@ import hmac
 import time
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from keystow.secret import Secret
 
@@ -71,10 +71,8 @@ class Signer:
         names = sorted(headers)
         signed = ";".join(names)
         lines = "".join([f"{name}:{headers[name]}\n" for name in names])
-        # The path is encoded once more than on the wire, for every service but S3.
-        plain = path == "/" or self._service == "s3"
         canonical = (
-            f"{method}\n{path if plain else quote(path, safe='/-_.~')}\n{query}\n"
+            f"{method}\n{self._signed_path(path)}\n{query}\n"
             f"{lines}\n{signed}\n{sha256(body).hexdigest()}"
         )
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
@@ -84,6 +82,14 @@ class Signer:
             f"{_ALGORITHM} Credential={keys.id}/{scope}, "
             f"SignedHeaders={signed}, Signature={signature}"
         )
+
+    def _signed_path(self, path: str) -> str:
+        """Return the path as it is signed: encoded once for S3, for others once more than sent."""
+        if path == "/":
+            return path
+        if self._service == "s3":
+            return quote(unquote_to_bytes(path), safe="/-_.~")
+        return quote(path, safe="/-_.~")
 
     def _key(self, keys: Keys, day: str) -> Secret[bytes]:
         known = self._known
@@ -134,7 +140,9 @@ def signed_headers(
     }
     signed["host"] = parts.netloc.lower().removesuffix(":443")
     pairs = [each.partition("=") for each in parts.query.split("&") if each]
-    query = "&".join(sorted(f"{_once(name)}={_once(value)}" for name, _, value in pairs))
+    # Sorted by name first: "=" comes behind other characters that a name may go on with.
+    named = sorted((_once(name), _once(value)) for name, _, value in pairs)
+    query = "&".join(f"{name}={value}" for name, value in named)
     kept["authorization"] = Signer(service, region).authorization(
         keys, method, parts.path or "/", signed, body, query
     )
@@ -142,5 +150,5 @@ def signed_headers(
 
 
 def _once(text: str) -> str:
-    """Return a part of a query, percent-encoded exactly once."""
-    return quote(unquote(text), safe="-_.~")
+    """Return a part of a query, percent-encoded exactly once; of a form, plus is a space."""
+    return quote(unquote_to_bytes(text.replace("+", " ")), safe="-_.~")

@@ -9,6 +9,8 @@ from typing import Final
 
 _TEXT: Final = r"(?:[^\\/()\[\]{}|*+?.^$]|\\[^A-Za-z0-9]|(?<= )\+)"
 _FORM: Final = re.compile(rf"/({_TEXT}{{0,200}}\(\.\+\){_TEXT}{{0,200}})/")
+# Possessive: of repeated spaces none is given back, so that nothing is tried again and again.
+_REPEATED: Final = re.compile(r"(?<= )\+")
 _LONGEST: Final = 2_000
 
 
@@ -22,5 +24,5 @@ def check(value: str) -> str:
 def found_in(text: str, value: str) -> str | None:
     """Return what stands in a text where ``(.+)`` does; None where it does not fit."""
     form = _FORM.fullmatch(value)
-    found = re.search(form[1], text[:_LONGEST]) if form else None
+    found = re.search(_REPEATED.sub("++", form[1]), text[:_LONGEST]) if form else None
     return found[1] if found else None

@@ -92,7 +92,8 @@ def _signed(ctx: Context, offer: Offer, place: tuple[str, ...]) -> Sealed:
     try:
         return _renewed(ctx, offer.provider, sealed).sealed
     except TokenError as error:
-        raise ApiError("failed_to_sign", error.description.capitalize(), payload={}) from None
+        text = error.description
+        raise ApiError("failed_to_sign", text[:1].upper() + text[1:], payload={}) from None
 
 
 def _renewed(ctx: Context, provider: Provider, sealed: Sealed) -> Renewed:

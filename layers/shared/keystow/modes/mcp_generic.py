@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from keystow.catalog.loader import Provider
 from keystow.modes.mcp_oauth2 import McpOAuth2
@@ -143,24 +144,37 @@ def _told(server: Server) -> str:
 
 def _of(provider: Provider, known: Mapping[str, Any]) -> Provider:
     """Return the provider as its entry would describe it, had the server been known."""
-    try:
+    try:  # an import may bring anything under this name
         server = json.loads(known.get(METADATA) or "{}")
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         server = {}
+    if not isinstance(server, dict):
+        server = {}
+    ends = [str(server.get(f"{name}_endpoint") or "") for name in ("authorization", "token")]
     resource = {"resource": known[RESOURCE]} if known.get(RESOURCE) else {}
     definition = {
         **provider.definition,
-        "authorization_url": server.get("authorization_endpoint") or "",
-        "token_url": server.get("token_endpoint") or "",
+        "authorization_url": ends[0],
+        "token_url": ends[1],
         "authorization_params": resource,
         "token_params": resource,
         "refresh_params": resource,
         "issuer": server.get("issuer"),
-        "issuer_required": bool(server.get("authorization_response_iss_parameter_supported")),
+        # A stranger may send people to an honest server and its codes to one of the stranger's own:
+        # where the two are on different hosts, the answer must name who gave it (RFC 9700 §4.4).
+        "issuer_required": bool(server.get("authorization_response_iss_parameter_supported"))
+        or _host(ends[0]) != _host(ends[1]),
     }
     if server.get("revocation_endpoint"):
         definition["revocation_url"] = server["revocation_endpoint"]
     return Provider(provider.id, definition)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
 
 
 MODE: Mode = McpGeneric()

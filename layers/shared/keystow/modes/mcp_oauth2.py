@@ -138,7 +138,8 @@ class McpOAuth2(OAuth2):
         from keystow.oauth.registration import register
 
         integration, provider = beginning.integration, beginning.provider
-        name = registered.name_of(place, beginning.redirect_uri)
+        token_url = str(provider.definition.get("token_url") or "")
+        name = registered.name_of(place, token_url, beginning.redirect_uri)
         known = registered.find(ctx, integration, name)
         if known is not None:
             return known, name

@@ -29,9 +29,13 @@ KEPT_SECONDS: Final = 24 * 3600
 LEAST_SECONDS: Final = 3_600
 
 
-def name_of(server: str, redirect_uri: str) -> str:
-    """Return the name of a client at a server, which its registration endpoint stands for."""
-    return sha256_hex(json.dumps([server, redirect_uri]))
+def name_of(registration_url: str, token_url: str, redirect_uri: str) -> str:
+    """Return the name of a client.
+
+    The endpoint that its secret goes to is part of it: a stranger's metadata may name the
+    registration endpoint of an honest server beside a token endpoint of the stranger's own.
+    """
+    return sha256_hex(json.dumps([registration_url, token_url, redirect_uri]))
 
 
 def find(ctx: Context, integration: Integration, name: str) -> dict[str, str] | None:

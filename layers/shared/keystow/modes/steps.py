@@ -174,6 +174,8 @@ class Login:
 
         def credential(match: re.Match[str]) -> str:
             value = as_text(value_of(held, match[1]))
+            if value in {".", ".."}:  # they would walk up the path
+                raise InterpolationError("unsafe_value", "a credential is only dots", template)
             return match[0] if value is None else quote(value, safe="")
 
         filled = _CREDENTIAL.sub(credential, template)

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from keystow.clock import iso, parse_iso
+from keystow.modes import basic
 from keystow.secret import Secret
 from keystow.value import Value
 
@@ -155,8 +155,8 @@ def _of_own_service(
             name = str(own.get("stsAuthHeader") or "x-api-key").lower()
             headers[name] = str(own.get("stsApiKey") or "")
         case "basic":
-            pair = f"{own.get('stsAuthUsername') or ''}:{own.get('stsAuthPassword') or ''}"
-            headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            login = own.get("stsAuthUsername"), own.get("stsAuthPassword")
+            headers["authorization"] = basic.header(*login)
     answer = _send(ctx, url, headers, json.dumps(asked).encode())
     if answer.status >= _SERVER or answer.status == _TOO_MANY:
         raise Unanswered(f"The service for keys answered with status {answer.status}")
@@ -194,12 +194,11 @@ def _send(ctx: Context, url: str, headers: Mapping[str, str], body: bytes) -> An
 
 def _xml(body: bytes) -> dict[str, str]:
     """Return the texts of an answer by the names of their elements; nothing of what is no XML."""
-    from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import ParseError, fromstring
+    from keystow.modes import xml
 
     try:
-        root = fromstring(body)
-    except (ParseError, DefusedXmlException, ValueError):
+        root = xml.parsed(body)
+    except xml.NoXml:
         return {}
     return {each.tag.rpartition("}")[2]: (each.text or "").strip() for each in root.iter()}
 

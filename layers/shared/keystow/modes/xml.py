@@ -33,6 +33,16 @@ def read(body: bytes) -> dict[str, Any]:
     """Return the object of a document; its root is its one member, attributes are left out.
 
     Raises:
+        NoXml: as :func:`parsed`; or the document is too deep.
+    """
+    root = parsed(body)
+    return {_name(root): _value(root, 0)}
+
+
+def parsed(body: bytes) -> Element:
+    """Return the root of a document.
+
+    Raises:
         NoXml: the body is no XML, or defines entities.
     """
     from xml.etree.ElementTree import ParseError
@@ -41,10 +51,10 @@ def read(body: bytes) -> dict[str, Any]:
     from defusedxml.ElementTree import fromstring
 
     try:
-        root = fromstring(body, forbid_dtd=True)
+        root: Element = fromstring(body, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise NoXml(type(error).__name__) from None
-    return {_name(root): _value(root, 0)}
+    return root
 
 
 def _element(name: str, value: Any) -> Element:

@@ -197,7 +197,11 @@ def _places(url: str, name: str, *, root: bool = True) -> Iterator[str]:
 
 def _is_plain_url(text: str) -> bool:
     """Return whether a URL can stand in a definition: no placeholder, nothing to encode."""
-    if len(text) > _LONGEST_URL or urlsplit(text).scheme not in {"https", "http"}:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    if len(text) > _LONGEST_URL or parts.scheme not in {"https", "http"} or not parts.hostname:
         return False
     return all(each.isascii() and (each.isalnum() or each in _PLAIN) for each in text)
 

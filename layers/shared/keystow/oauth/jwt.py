@@ -70,7 +70,7 @@ def _key_of(text: str, algorithm: str, encoding: str) -> tuple[Any, dict[str, st
         if algorithm:
             return _of_kind(algorithm in ALGORITHMS["EC"], pem(text)), {}
         return _by_pem(pem(text))
-    except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError):
+    except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, RecursionError):
         raise UnusableKey("the key is no PEM text, JSON Web Key or secret of its kind") from None
 
 
@@ -79,6 +79,8 @@ def _jwk(found: Any, algorithm: str) -> tuple[Any, dict[str, str]]:
 
     if isinstance(found.get("keys"), list) and len(found["keys"]) == 1:
         found = found["keys"][0]
+    if not isinstance(found, dict):
+        raise TypeError("no key")
     key = import_key(found)
     own = {name: found[name] for name in ("alg", "kid") if isinstance(found.get(name), str)}
     if not key.is_private:

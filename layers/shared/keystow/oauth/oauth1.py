@@ -124,6 +124,7 @@ def _rsa_sha1(text: str, key: Secret[str]) -> str:
     """Return the signature of 3.4.3. oauthlib would need another library for it."""
     import base64
 
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.hashes import SHA1
@@ -131,7 +132,7 @@ def _rsa_sha1(text: str, key: Secret[str]) -> str:
 
     try:
         found = load_pem_private_key(key.reveal().encode(), password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         found = None
     if not isinstance(found, RSAPrivateKey):
         raise UnusableKey("RSA-SHA1 needs an RSA private key in PEM form as the client's secret")
