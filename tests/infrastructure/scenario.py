@@ -11,14 +11,12 @@ from keystow.secret import Secret
 from keystow.sessions import public_keys
 from tests.app import App
 from tests.authorization_server import DEFINITION, AuthorizationServer, answer
-from tests.infrastructure import registering, signed_modes
+from tests.infrastructure import refreshing, registering, signed_modes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tests.infrastructure.recording import Deployed
 
-ROT, KEY, CC, BASIC, OPEN, TRIED = "rot", "key", "cc", "basic", "open", "tried"
+ROT, KEY, CC, BASIC, OPEN = "rot", "key", "cc", "basic", "open"
 STEPS = "steps"
 HMAC_KEY = "key-of-hmacs"
 HOOK = "https://hooks.example.com/keystow"
@@ -51,8 +49,8 @@ class Scenario:
             self.confirmations,
             self.erasures,
             self.incidents,
-            self.refreshes,
-            self.checks,
+            lambda: refreshing.refreshes(self),
+            lambda: refreshing.checks(self),
             self.sockets,
             self.rewrapping,
             self.removals,
@@ -363,7 +361,7 @@ class Scenario:
         self.ok("DELETE", f"/connections/{self.pending(ROT)}?provider_config_key={ROT}")
         self.pending(ROT)
         self.running.clock.advance(16 * 60)
-        self.by_queue("")
+        refreshing.by_queue(self, "")
 
     def erasures(self) -> None:
         """An end user who has tried, has connected, waits, and had another's connection before."""
@@ -387,144 +385,6 @@ class Scenario:
         made = self.app.post(path, {"apiKey": "k" * 20}, key=None)
         assert made.status == 200, made.body
         return str(made.json()["connectionId"])
-
-    def refreshes(self) -> None:
-        """Every way a refresh can go, begun by a reader, by the proxy and by the queue."""
-        for way in (self.by_reader, self.by_proxy, self.by_queue):
-            name = way.__name__
-            good = self.imported(f"{name}-good")
-            self.next_month()
-            way(good)
-            place = self.imported(f"{name}-dead")
-            self.server.fault = lambda _number: answer(400, {"error": "invalid_grant"})
-            way(place)
-            self.server.fault = lambda _number: answer(429, {}, {"retry-after": "60"})
-            way(self.imported(f"{name}-busy"))
-            self.server.fault = lambda _number: answer(503, {})
-            ill = self.imported(f"{name}-ill")
-            way(ill)
-            self.server.fault = None
-            self.running.clock.advance(60)
-            way(ill)
-            self.lost_commit(way, self.imported(f"{name}-lost"))
-            self.lost_lease(way, self.imported(f"{name}-late"), f"{name}-late")
-
-        self.deleted_meanwhile(self.by_reader, self.imported("gone"))
-        self.deleted_meanwhile(self.by_proxy, self.imported("gone-too"))
-
-    def checks(self) -> None:
-        """A key that its provider takes for a while."""
-        tried = {
-            **{name: DEFINITION[name] for name in ("display_name", "categories", "docs")},
-            "auth_mode": "API_KEY",
-            "proxy": {
-                "base_url": "https://rotating.example",
-                "verification": {"endpoints": ["/token"]},
-            },
-        }
-        self.ok("PUT", "/providers/tried", tried)
-        self.ok("POST", "/integrations", {"provider": "tried", "unique_key": TRIED})
-        self.server.fault = lambda _number: answer(200, {})
-        body = {
-            "provider_config_key": TRIED,
-            "connection_id": "tried",
-            "credentials": {"type": "API_KEY", "apiKey": "k" * 20},
-        }
-        self.ok("POST", "/connections", body)
-        for status in (200, 401, 200):
-            self.server.fault = lambda _number, status=status: answer(status, {})  # type: ignore[misc]
-            asked = len(self.server.requests)
-            self.running.clock.advance(2 * 86_400)
-            self.by_queue("")
-            assert len(self.server.requests) > asked
-        self.server.fault = None
-
-    def by_reader(self, place: str) -> None:
-        found = self.app.get(f"{place}&force_refresh=true")
-        assert found.status in {200, 400, 404, 424, 503}, found.body
-
-    def by_proxy(self, place: str) -> None:
-        parts = urlsplit(place)
-        given = {
-            "connection-id": parts.path.rpartition("/")[2],
-            "provider-config-key": parse_qs(parts.query)["provider_config_key"][0],
-        }
-        found = self.app.get("/proxy/me", headers=given)
-        assert found.status in {200, 400, 401, 424, 503}, found.body
-
-    def by_queue(self, place: str) -> None:
-        del place
-        self.running.clock.advance(30)
-        self.running.run("sweep_due", {})
-        bodies = self.running.queued("RefreshQueue")
-        self.running.deliver("refresh_tokens", bodies)
-
-    def lost_commit(self, way: Any, place: str) -> None:
-        """The table does not take the new credential; it travels on the queue."""
-        recorder = self.running.recorder
-        asked = len(self.server.requests)
-
-        table = self.running.settings.connections_table
-
-        def broken(operation: str, params: Mapping[str, Any]) -> bool:
-            # Of what is refreshed beside it, a data key may be made meanwhile: in another table.
-            writes = operation in {"PutItem", "TransactWriteItems"}
-            commits = writes and table in str(params)
-            return commits and len(self.server.requests) > asked
-
-        recorder.broken = broken
-        for _turn in range(5):
-            way(place)
-            if recorder.sent.get("RefreshQueue"):
-                break
-            # Others of the same worker used up its time; who was queued is due again after a while.
-            self.running.clock.advance(11 * 60)
-        recorder.broken = None
-        self.running.deliver("refresh_tokens", self.running.queued("RefreshQueue"))
-
-    def lost_lease(self, way: Any, place: str, connection_id: str) -> None:
-        """The fence moves on while the provider answers; the token is parked, and used later."""
-        client = self.running.aws.botocore("dynamodb")
-        table = self.running.settings.connections_table
-
-        def overtake(_number: int) -> Answer | None:
-            function, self.running.recorder.function = self.running.recorder.function, None
-            for item in client.scan(TableName=table)["Items"]:
-                if item["sk"]["S"] != "connection#secret" or connection_id not in item["pk"]["S"]:
-                    continue
-                client.update_item(
-                    TableName=table,
-                    Key={"pk": item["pk"], "sk": item["sk"]},
-                    UpdateExpression="SET due_at = :now REMOVE lease_until ADD fence :one",
-                    ExpressionAttributeValues={
-                        ":one": {"N": "1"},
-                        ":now": {"N": str(int(self.running.clock.now() * 1000))},
-                    },
-                )
-            self.running.recorder.function = function
-            return None
-
-        self.server.fault_after = overtake
-        way(place)
-        self.server.fault_after = None
-        self.running.clock.advance(60)
-        asked = len(self.server.requests)
-        self.server.fault = lambda number: (
-            answer(400, {"error": "invalid_grant"}) if number == asked + 1 else None
-        )
-        way(place)
-        self.server.fault = None
-
-    def deleted_meanwhile(self, way: Any, place: str) -> None:
-        def delete(_number: int) -> Answer | None:
-            function = self.running.recorder.function
-            assert self.app.delete(place).status == 200
-            self.running.recorder.function = function
-            return None
-
-        self.server.fault_after = delete
-        way(place)
-        self.server.fault_after = None
 
     def webhooks(self) -> None:
         run, clock = self.running, self.running.clock
@@ -603,7 +463,7 @@ class Scenario:
         self.authorized(self.session())  # what the removal of the integration meets
 
     def removals(self) -> None:
-        for unique_key in (ROT, KEY, OPEN, BASIC, CC, TRIED, STEPS):
+        for unique_key in (ROT, KEY, OPEN, BASIC, CC, refreshing.TRIED, STEPS):
             self.ok("DELETE", f"/integrations/{unique_key}")
         self.next_month()
         self.running.run("manage_environment", {})
