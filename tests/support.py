@@ -11,7 +11,6 @@ import hmac
 import json
 import threading
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -24,19 +23,19 @@ from keystow.queues import QueueUnavailable
 from keystow.records.environment import Environment, WebhookSettings, seal_signing_key
 from keystow.settings import Settings
 from keystow.store import Put, tables
-from keystow.store.dynamodb import DynamoStore
 from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW
-from keystow.store.tables import TABLES
 from keystow.value import replace
 from keystow.vault import Vault
 from keystow.vault.kms import KmsError, Wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from keystow.records.environment import ApiKey
     from keystow.store import Store
+    from keystow.store.dynamodb import DynamoStore
     from keystow.vault.kms import KeyWrapper
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -446,64 +445,8 @@ def run_in_parallel(count: int, work: Callable[[int], Any]) -> list[Any]:
     return results
 
 
-def create_tables(client: Any) -> None:
-    """Create every table of :mod:`keystow.store.tables`, named as in ``TABLE_NAMES``.
+def moto_store() -> AbstractContextManager[tuple[DynamoStore, Any]]:
+    """What :mod:`tests.moto_tables` has, for a test that looks for it here yet."""
+    from tests import moto_tables
 
-    Args:
-        client: a botocore client of DynamoDB, inside moto's ``mock_aws``.
-    """
-    for name, table in TABLES.items():
-        types = {"pk": "S", "sk": "S"}
-        indexes = []
-        for index_name, index in table.indexes.items():
-            types[index.hash] = "S"
-            types[index.range] = index.range_type
-            projection: dict[str, Any] = {"ProjectionType": "ALL"}
-            if index.projection == ():
-                projection = {"ProjectionType": "KEYS_ONLY"}
-            elif index.projection is not None:
-                projection = {
-                    "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": list(index.projection),
-                }
-            indexes.append(
-                {
-                    "IndexName": index_name,
-                    "KeySchema": [
-                        {"AttributeName": index.hash, "KeyType": "HASH"},
-                        {"AttributeName": index.range, "KeyType": "RANGE"},
-                    ],
-                    "Projection": projection,
-                }
-            )
-        request: dict[str, Any] = {
-            "TableName": TABLE_NAMES[name],
-            "BillingMode": "PAY_PER_REQUEST",
-            "AttributeDefinitions": [
-                {"AttributeName": attribute, "AttributeType": kind}
-                for attribute, kind in types.items()
-            ],
-            "KeySchema": [
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-        }
-        if indexes:
-            request["GlobalSecondaryIndexes"] = indexes
-        client.create_table(**request)
-
-
-@contextmanager
-def moto_store() -> Iterator[tuple[DynamoStore, Any]]:
-    """Yield a DynamoStore on moto's tables behind HTTP, and a botocore client to look at them."""
-    from tests.aws_server import serving
-
-    with serving() as aws:
-        looking = aws.botocore("dynamodb")
-        create_tables(looking)
-        client = aws.client("dynamodb")
-        try:
-            yield DynamoStore(client, TABLE_NAMES), looking
-        finally:
-            client.close()
-            looking.close()
+    return moto_tables.moto_store()

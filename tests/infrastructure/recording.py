@@ -15,7 +15,8 @@ from keystow.context import Context
 from keystow.settings import Settings
 from tests import app as in_process
 from tests.aws_server import REGION, AwsServer, serving
-from tests.support import TABLE_NAMES, FakeEgress, StoppedClock, create_tables
+from tests.moto_tables import create_tables
+from tests.support import TABLE_NAMES, FakeEgress, StoppedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -30,7 +30,8 @@ from keystow.store.dynamodb import DynamoStore
 from keystow.vault import Purpose, Vault
 from keystow.vault.kms import KmsKeyWrapper
 from tests.aws_server import serving
-from tests.support import TABLE_NAMES, create_tables
+from tests.moto_tables import create_tables
+from tests.support import TABLE_NAMES
 
 class Provider(BaseHTTPRequestHandler):
     def do_POST(self):

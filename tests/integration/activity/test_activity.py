@@ -12,7 +12,8 @@ from keystow.activity.log import Message
 from tests.app import App
 from tests.authorization_server import answer
 from tests.integration.connections.world import Refreshing, World
-from tests.support import make_context, moto_store, seed_environment
+from tests.moto_tables import moto_store
+from tests.support import make_context, seed_environment
 
 
 class Log:

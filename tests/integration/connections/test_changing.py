@@ -9,7 +9,8 @@ import pytest
 from keystow.store import tables
 from tests.authorization_server import answer
 from tests.integration.connections.world import World
-from tests.support import moto_store, run_in_parallel
+from tests.moto_tables import moto_store
+from tests.support import run_in_parallel
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from keystow.store import ItemTooLarge, StoreUnavailable, TransactionConflict, t
 from tests.app import App, Result
 from tests.authorization_server import DEFINITION, answer
 from tests.integration.connections.world import World
-from tests.support import make_context, moto_store, run_in_parallel
+from tests.moto_tables import moto_store
+from tests.support import make_context, run_in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

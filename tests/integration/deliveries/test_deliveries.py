@@ -11,7 +11,8 @@ from keystow.environments import keys
 from keystow.events import deliveries
 from keystow.store import Update, tables
 from tests.app import App, Result, invoke
-from tests.support import FakeEgress, make_context, moto_store, seed_environment
+from tests.moto_tables import moto_store
+from tests.support import FakeEgress, make_context, seed_environment
 
 PRIMARY = "https://hooks.example.com/t0ps3cr3t/path?token=t0ps3cr3t"
 OTHER = "https://tenant.example.com:8443/t0ps3cr3t"

@@ -8,7 +8,8 @@ from keystow.environments import bootstrap
 from keystow.registry import integrations
 from keystow.store import tables
 from tests.integration.integrations.calls import call, forget_catalogue, use_catalogue
-from tests.support import make_context, moto_store, run_in_parallel
+from tests.moto_tables import moto_store
+from tests.support import make_context, run_in_parallel
 
 CLIENT = {"type": "OAUTH2", "client_id": "id", "client_secret": "s"}
 OWN = {

@@ -13,7 +13,8 @@ from keystow.store import StoreUnavailable, TransactionConflict
 from tests.app import App, Result
 from tests.integration.authorization.popup import World as Popup
 from tests.integration.authorization.popup import make_world as make_popup
-from tests.support import FakeEgress, make_context, moto_store, run_in_parallel, seed_environment
+from tests.moto_tables import moto_store
+from tests.support import FakeEgress, make_context, run_in_parallel, seed_environment
 
 OPEN, CHECKED = "open", "checked"
 PROVIDER: dict[str, Any] = {

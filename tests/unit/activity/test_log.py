@@ -18,7 +18,8 @@ from keystow.store import (
     tables,
 )
 from keystow.store.memory import MemoryStore
-from tests.support import make_context, moto_store
+from tests.moto_tables import moto_store
+from tests.support import make_context
 
 
 def test_an_operation_tells_its_story_in_order() -> None:

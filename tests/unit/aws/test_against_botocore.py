@@ -18,7 +18,8 @@ from keystow.store import Check, Delete, Equals, Key, Missing, Put, Update, tabl
 from keystow.store.dynamodb import DynamoStore
 from keystow.vault.kms import KmsKeyWrapper, Wrapped
 from tests.aws_server import REGION, VARIABLES, AwsServer, Reference, Seen, serving
-from tests.support import TABLE_NAMES, create_tables
+from tests.moto_tables import create_tables
+from tests.support import TABLE_NAMES
 from tests.unit.aws.wire_server import Act, acting, http, refused
 
 if TYPE_CHECKING:

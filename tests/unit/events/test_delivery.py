@@ -12,12 +12,12 @@ from keystow.events import delivery, outbox, replay
 from keystow.events.delivery import Outcome
 from keystow.events.outbox import AuthEvent
 from keystow.store import tables
+from tests.moto_tables import moto_store
 from tests.support import (
     SIGNING_KEY,
     FakeEgress,
     hmac_sha256,
     make_context,
-    moto_store,
     run_in_parallel,
     seed_environment,
 )

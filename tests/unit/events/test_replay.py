@@ -16,7 +16,8 @@ from keystow.egress.errors import EgressRefused
 from keystow.events import deliveries, delivery, endpoints, replay
 from keystow.events.delivery import Outcome
 from keystow.store import Key, Update, tables
-from tests.support import SIGNING_KEY, FakeEgress, make_context, moto_store, run_in_parallel
+from tests.moto_tables import moto_store
+from tests.support import SIGNING_KEY, FakeEgress, make_context, run_in_parallel
 from tests.unit.events.sending import (
     HOUR,
     SECONDARY,

@@ -18,7 +18,8 @@ from keystow.events import deliveries, delivery, replay, schedule
 from keystow.events.delivery import Outcome
 from keystow.store import StoreUnavailable, Update, tables
 from keystow.store.memory import MemoryStore
-from tests.support import FakeEgress, RecordingQueues, make_context, moto_store, run_in_parallel
+from tests.moto_tables import moto_store
+from tests.support import FakeEgress, RecordingQueues, make_context, run_in_parallel
 from tests.unit.events.sending import HOUR, Crash, row, run_for, set_urls, written_event
 
 if TYPE_CHECKING:

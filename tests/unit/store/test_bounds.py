@@ -19,7 +19,7 @@ from keystow.store import (
 )
 from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW, THERE
-from tests.support import moto_store
+from tests.moto_tables import moto_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

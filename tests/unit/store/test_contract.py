@@ -33,7 +33,8 @@ from keystow.store.memory import MemoryStore
 from keystow.store.operations import NEW, THERE
 from keystow.store.store import pages
 from tests.aws_server import serving
-from tests.support import TABLE_NAMES, create_tables, run_in_parallel
+from tests.moto_tables import create_tables
+from tests.support import TABLE_NAMES, run_in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
