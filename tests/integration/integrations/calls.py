@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 
+OAUTH2 = {"type": "OAUTH2", "client_id": "id", "client_secret": "marked-secret", "scopes": "repo"}
+
 ENTRIES: dict[str, dict[str, Any]] = {
     "github": {
         "display_name": "GitHub (User OAuth)",
@@ -166,3 +168,7 @@ def call(
         event["body"] = body if isinstance(body, str) else json.dumps(body)
     contexts._current = ctx  # not restored: threads of one test would restore it over each other
     return Answer(_handler(function)(event, None))
+
+
+def create(api: Any, **body: Any) -> Any:
+    return api.send("POST", "/integrations", body)
