@@ -31,11 +31,9 @@ from keystow.vault.kms import KmsError, Wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
 
     from keystow.records.environment import ApiKey
     from keystow.store import Store
-    from keystow.store.dynamodb import DynamoStore
     from keystow.vault.kms import KeyWrapper
 
 START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -443,10 +441,3 @@ def run_in_parallel(count: int, work: Callable[[int], Any]) -> list[Any]:
     for thread in threads:
         thread.join()
     return results
-
-
-def moto_store() -> AbstractContextManager[tuple[DynamoStore, Any]]:
-    """What :mod:`tests.moto_tables` has, for a test that looks for it here yet."""
-    from tests import moto_tables
-
-    return moto_tables.moto_store()

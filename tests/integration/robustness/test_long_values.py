@@ -18,7 +18,8 @@ from tests.integration.robustness.routes import (
     check_answer,
     path_of,
 )
-from tests.support import FakeEgress, make_context, moto_store, seed_environment
+from tests.moto_tables import moto_store
+from tests.support import FakeEgress, make_context, seed_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
