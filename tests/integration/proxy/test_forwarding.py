@@ -244,6 +244,33 @@ def test_no_other_host_gets_a_credential_that_the_key_may_not_read(override: str
     assert (found.status, found.code) == (400, "base_url_override_not_allowed")
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\u00a0", "\u0085", "\u2003", "\x1f"])
+def test_an_override_leads_to_no_second_host_behind_one_that_is_named(space: str) -> None:
+    named = "https://api.acme.example/${connectionConfig.nope}"
+    for override in (f"{named}{space}||{space}{OTHER}", f"{OTHER}{space}||{space}{named}"):
+        proxied = connected_to_acme()
+        key = proxied.key(PROXY)
+        found = proxied.sent(of="acme", connection="acme", key=key, base_url_override=override)
+        assert found.status == 400
+        assert not proxied.ctx.egress.sent
+
+
+def test_an_override_may_name_a_host_of_the_entry_by_a_value_of_the_connection() -> None:
+    proxied = world(200)
+    proxied.provider_of("acme", "API_KEY")
+    definition = proxied.app.get("/providers/acme").json()["data"]
+    definition["proxy"]["base_url"] = "https://${connectionConfig.team}.acme.example"
+    definition["connection_config"] = {"team": {"type": "string", "title": "Team"}}
+    assert proxied.app.put("/providers/acme", definition).status == 200
+    credential = {"type": "API_KEY", "apiKey": "k"}
+    proxied.connected("acme", credential, connection_config={"team": "blue"})
+    override = "https://${connectionConfig.team}.acme.example/v2"
+    key = proxied.key(PROXY)
+    found = proxied.sent(of="acme", connection="acme", key=key, base_url_override=override)
+    assert found.status == 200
+    assert proxied.ctx.egress.sent[0].url == "https://blue.acme.example/v2/x"
+
+
 def test_a_key_that_may_read_the_credential_may_send_it_anywhere() -> None:
     proxied = connected_to_acme(200)
     key = proxied.key(PROXY, READ)

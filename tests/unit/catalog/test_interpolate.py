@@ -313,6 +313,12 @@ def test_bars_without_spaces_are_plain_text():
     assert interpolate_string_from_object("${a}||${b}", {"a": "1", "b": "2"}) == "1||2"
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u0085", "\u2003", "\x1f"])
+def test_only_plain_white_space_stands_around_the_bars(space: str) -> None:
+    template = f"${{a}}{space}||{space}${{b}}"
+    assert interpolate_string_from_object(template, {"b": "2"}) == f"${{a}}{space}||{space}2"
+
+
 def test_unbalanced_templates_stay_as_they_are():
     for template in ("${a", "x ${", "${base64(${a)}", "}{", "${}"):
         assert interpolate_string(template, {"a": "1"}) == template

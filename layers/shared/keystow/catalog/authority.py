@@ -16,7 +16,9 @@ _PORT: Final = re.compile(r":\d{1,5}$")
 _ORIGIN: Final = re.compile(r"https?://", re.IGNORECASE)
 _PIECE: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PREFIX: Final = re.compile(r"(?:connectionConfig|credentials)\.")
-_FALLBACK: Final = re.compile(r"\s\|\|\s")
+# White space of ASCII only: other texts that look like a separator stay part of a URL.
+_WHITE: Final = " \t\r\n"
+_FALLBACK: Final = re.compile(rf"[{_WHITE}]\|\|[{_WHITE}]")
 _END: Final = re.compile(r"[/?#\\]")
 _TOP_LEVEL: Final = (
     "token_url",
@@ -69,7 +71,7 @@ class Authority(NamedTuple):
 
 def sides(template: str) -> list[str]:
     """The sides of a template between ` || `, in the order in which they are tried."""
-    return [side.strip() for side in _FALLBACK.split(template)]
+    return [side.strip(_WHITE) for side in _FALLBACK.split(template)]
 
 
 def authority_of(template: str) -> Authority:

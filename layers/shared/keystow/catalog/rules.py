@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from keystow.catalog import patterns
-from keystow.catalog.authority import HOST_NAME
+from keystow.catalog.authority import HOST_NAME, sides
 from keystow.catalog.interpolate import own_query_names, placeholders
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def _check_scalar(item: Any) -> None:
 def check_url(url: str, info: "ValidationInfo") -> str:
     """An https URL template, or one whose scheme comes from a placeholder; each side of `||`."""
     loopback = bool((info.context or {}).get("allow_http_loopback"))
-    for side in re.split(r"\s\|\|\s", url):
-        _check_one_url(side.strip(), loopback=loopback)
+    for side in sides(url):
+        _check_one_url(side, loopback=loopback)
     return url
 
 

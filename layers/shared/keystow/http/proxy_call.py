@@ -135,6 +135,8 @@ class _Headers:
 
 
 def _is_base_url(text: str) -> bool:
+    if any(each.isspace() for each in text):  # urlsplit would take some of it out
+        return False
     try:
         parts = urlsplit(text)
     except ValueError:

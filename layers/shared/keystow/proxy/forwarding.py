@@ -74,8 +74,9 @@ def forward(ctx: Context, environment: str, sees: Sees, call: Call) -> PassedOn:
         raise ApiError("unknown_provider", "The provider of this connection is not known any more")
     integration = _integration(ctx, call, held)
     settings = _settings(ctx, provider, integration)
-    _check_destination(sees, call, provider, held, settings)
-    return _Forwarding(ctx, call, provider, integration, settings, held, began).run()
+    if not (call.base_url_override or settings.get("baseUrl") or provider.proxy.get("base_url")):
+        raise ApiError("missing_api_url", "The provider's entry has no proxy.base_url")
+    return _Forwarding(ctx, sees, call, provider, integration, settings, held, began).run()
 
 
 def _held(ctx: Context, environment: str, call: Call) -> Held:
@@ -122,31 +123,6 @@ def _settings(ctx: Context, provider: Provider, integration: Integration) -> dic
     return {name: str(custom[name]) for name in names if custom.get(name)}
 
 
-def _check_destination(
-    sees: Sees, call: Call, provider: Provider, held: Held, settings: Mapping[str, str]
-) -> None:
-    """Require that the credential goes where its entry says, or that the caller may see it anyway.
-
-    Raises:
-        ApiError: 400 ``missing_api_url``, ``base_url_override_not_allowed``.
-    """
-    base_url = settings.get("baseUrl", "")
-    if not call.base_url_override:
-        if not base_url and not provider.proxy.get("base_url"):
-            raise ApiError("missing_api_url", "The provider's entry has no proxy.base_url")
-        return
-    if sees.credentials and (sees.app_secrets or not needs(provider, "clientSecret")):
-        return
-    config = held.sealed.connection_config.reveal()
-    urls = destinations.named(provider, config, base_url)
-    if not destinations.is_named(call.base_url_override, urls):
-        raise ApiError(
-            "base_url_override_not_allowed",
-            "The provider's entry does not name this host, and the key may not read what would be "
-            "sent there",
-        )
-
-
 def _caller(
     ctx: Context,
     provider: Provider,
@@ -176,6 +152,7 @@ class _Forwarding:
     def __init__(
         self,
         ctx: Context,
+        sees: Sees,
         call: Call,
         provider: Provider,
         integration: Integration,
@@ -184,6 +161,7 @@ class _Forwarding:
         began: float,
     ) -> None:
         self._ctx = ctx
+        self._sees = sees
         self._call = call
         self._provider = provider
         self._integration = integration
@@ -263,7 +241,7 @@ class _Forwarding:
         call = self._call
         caller = _caller(self._ctx, self._provider, self._integration, self._settings, self._held)
         try:
-            return passed_on(
+            request = passed_on(
                 caller,
                 call.method,
                 call.path,
@@ -273,10 +251,39 @@ class _Forwarding:
                 base_url_override=call.base_url_override,
             )
         except InterpolationError as error:
+            if call.base_url_override and error.template == call.base_url_override:
+                text = f"No base URL can be made of it for this connection: {error}"
+                raise ApiError("base_url_override_not_allowed", text) from error
             raise ApiError(
                 "unsupported_auth",
                 f"The connection lacks what a request needs ({error.reason}): {error}",
             ) from error
+        self._check_destination(request)
+        return request
+
+    def _check_destination(self, request: OutgoingRequest) -> None:
+        """Require that the credential goes where its entry says, or that the caller sees it anyway.
+
+        What is sent is looked at, each time: an override is a template, and a renewed credential
+        may bring another config.
+
+        Raises:
+            ApiError: 400 ``base_url_override_not_allowed``.
+        """
+        if not self._call.base_url_override or self._sees_all():
+            return
+        config = self._held.sealed.connection_config.reveal()
+        if not destinations.is_named(request.url, self._named(config)):
+            raise ApiError(
+                "base_url_override_not_allowed",
+                "The provider's entry does not name this host, and the key may not read what "
+                "would be sent there",
+            )
+
+    def _sees_all(self) -> bool:
+        """Return whether the caller may read all that a request holds."""
+        shows_app = needs(self._provider, "clientSecret")
+        return self._sees.credentials and (self._sees.app_secrets or not shows_app)
 
     def _named(self, config: Mapping[str, Any]) -> Iterator[str]:
         return destinations.named(self._provider, config, self._settings.get("baseUrl", ""))
