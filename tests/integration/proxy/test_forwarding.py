@@ -287,6 +287,17 @@ def test_the_apps_secret_goes_to_another_host_only_with_a_key_that_may_read_it_t
     assert proxied.sent(key=proxied.key(PROXY, READ, READ_APP), **where).status == 200
 
 
+def test_an_app_secret_that_the_mode_sends_goes_to_another_host_only_so_too() -> None:
+    proxied = world(default=200)
+    proxied.provider_of("acme", "OAUTH1", signature_method="PLAINTEXT")
+    token = {"type": "OAUTH1", "oauth_token": "t", "oauth_token_secret": "s"}
+    proxied.connected("acme", token)
+    where = {"of": "acme", "connection": "acme", "base_url_override": OTHER}
+    found = proxied.sent(key=proxied.key(PROXY, READ), **where)
+    assert (found.status, found.code) == (400, "base_url_override_not_allowed")
+    assert proxied.sent(key=proxied.key(PROXY, READ, READ_APP), **where).status == 200
+
+
 def test_an_entry_without_an_api_needs_an_override() -> None:
     proxied = world(200)
     definition = {

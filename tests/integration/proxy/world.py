@@ -32,7 +32,8 @@ class Proxied(World):
         """Put a provider and an integration of it."""
         definition = {**ACME, "auth_mode": mode, "proxy": {**ACME["proxy"], **proxy}}
         if mode == "OAUTH1":
-            definition |= {"request_url": "https://acme.example/r", "signature_method": "HMAC-SHA1"}
+            method = definition["proxy"].pop("signature_method", "HMAC-SHA1")
+            definition |= {"request_url": "https://acme.example/r", "signature_method": method}
         elif mode != "OAUTH2":
             for name in ("authorization_url", *(("token_url",) if mode != "OAUTH2_CC" else ())):
                 del definition[name]

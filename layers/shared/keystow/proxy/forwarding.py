@@ -282,7 +282,9 @@ class _Forwarding:
 
     def _sees_all(self) -> bool:
         """Return whether the caller may read all that a request holds."""
-        shows_app = needs(self._provider, "clientSecret")
+        # RFC 5849 section 3.4.4: as PLAINTEXT the secrets are the signature.
+        plain = self._provider.definition.get("signature_method") == "PLAINTEXT"
+        shows_app = plain or needs(self._provider, "clientSecret")
         return self._sees.credentials and (self._sees.app_secrets or not shows_app)
 
     def _named(self, config: Mapping[str, Any]) -> Iterator[str]:
