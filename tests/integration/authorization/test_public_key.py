@@ -266,6 +266,19 @@ def test_an_id_has_the_measure_of_an_end_user(page: Page) -> None:
     assert page.typed("c2").status == 200
 
 
+def test_an_erasure_ends_what_a_public_key_began_for_the_end_user(page: Page) -> None:
+    page.rotating("c1", expires_in=3600)
+    ada = {"id": "ada", "email": "ada@example.com"}
+    path = "/connections/c1?provider_config_key=rot"
+    assert page.app.patch(path, {"end_user": ada}).status == 200
+    started = page.started("rot", "c1")
+    assert page.app.delete("/end-users/ada").json()["data"]["sessions"] == 1
+    assert page.come_back(started).status == 400
+    everything = page.ctx.store.everything()
+    kept = [row for rows in everything.values() for row in rows if row["sk"] != "state"]
+    assert "ada@example.com" not in repr(kept)
+
+
 def test_the_key_is_in_no_table_and_in_no_answer(page: Page) -> None:
     page.typed("c1")
     assert SECRET not in repr(page.ctx.store.everything())

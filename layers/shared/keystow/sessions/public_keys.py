@@ -22,8 +22,9 @@ from keystow.records.connection import Connection
 from keystow.records.environment import Environment
 from keystow.records.session import ConnectSession
 from keystow.registry import integrations
+from keystow.sessions import starting
 from keystow.sessions.tokens import LIFE_SECONDS
-from keystow.store import Put, gates, tables
+from keystow.store import Put, tables
 from keystow.store.operations import NEW
 
 if TYPE_CHECKING:
@@ -83,12 +84,7 @@ def open_session(
         connection_id=connection_id,
         by_public_key=True,
     )
-    gates.transact(
-        ctx.store,
-        [Put(session.key, session.as_item(), NEW)],
-        environment=environment.id,
-        spread=session.token_hash,
-    )
+    starting.store(ctx, session, Put(session.key, session.as_item(), NEW))
     activity.begin(
         ctx,
         environment.id,

@@ -11,15 +11,15 @@ from keystow.clock import iso
 from keystow.connections.end_users import check_webhook_url, end_user_of, generated_tags
 from keystow.connections.views import without_inputs
 from keystow.errors import ApiError, Issue
-from keystow.events import destinations, traces
+from keystow.events import destinations
 from keystow.oauth.redaction import plain
 from keystow.records.connection import Connection
 from keystow.records.environment import ConnectUiSettings, Environment
 from keystow.records.session import ConnectSession
 from keystow.registry import integrations, providers
-from keystow.sessions import quotas
+from keystow.sessions import quotas, starting
 from keystow.sessions.tokens import LIFE_SECONDS, item_of, new_token
-from keystow.store import Put, gates, tables
+from keystow.store import Put, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         SessionBody,
         TelemetryEvent,
     )
-    from keystow.store import Operation
 
 
 # Events of a page that somebody may have to look into.
@@ -184,18 +183,7 @@ def _create(
         single_use=body.single_use,
         confirm=body.confirm,
     )
-    writes: list[Operation] = [Put(session.key, item_of(session, token, ctx.random))]
-    if session.person is not None:
-        told = {"session": session.token_hash, "operation": session.operation_id}
-        writes.append(
-            traces.of_person(environment, session.person, session.operation_id, told, now)
-        )
-    gates.transact(
-        ctx.store,
-        writes,
-        environment=environment,
-        spread=session.token_hash,
-    )
+    starting.store(ctx, session, Put(session.key, item_of(session, token, ctx.random)))
     activity.begin(
         ctx,
         environment,
