@@ -12,9 +12,10 @@ import pytest
 
 from keystow.environments import keys, removal
 from keystow.environments import service as environments
+from keystow.records.connection import Connection
 from keystow.secret import Secret
 from keystow.sessions import public_keys
-from keystow.store import tables
+from keystow.store import Key, tables
 from keystow.value import replace
 from tests.integration.connections.world import World
 from tests.support import claim_names
@@ -277,6 +278,43 @@ def test_an_erasure_ends_what_a_public_key_began_for_the_end_user(page: Page) ->
     everything = page.ctx.store.everything()
     kept = [row for rows in everything.values() for row in rows if row["sk"] != "state"]
     assert "ada@example.com" not in repr(kept)
+
+
+@pytest.mark.parametrize("way", ["popup", "typed"])
+def test_what_a_backend_says_of_the_connection_meanwhile_stays(
+    page: Page, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "rot" if way == "popup" else "pat"
+    said = {
+        "end_user": {"id": "u2"},
+        "tags": {"team": "red"},
+        "webhook_url_override": "https://hooks.example/u2",
+    }
+
+    def patched() -> None:
+        changed = page.app.patch(f"/connections/c1?provider_config_key={key}", said)
+        assert changed.status == 200, changed.body
+
+    if way == "popup":
+        page.rotating("c1", expires_in=3600)
+        started = page.started("rot", "c1")
+        patched()
+        assert page.come_back(started).status == 200
+    else:
+        page.imported("c1", end_user={"id": "u1"}, tags={"team": "blue"})
+        opened = public_keys.open_session
+
+        def open_session(*given: Any) -> Any:
+            session = opened(*given)
+            patched()
+            return session
+
+        monkeypatch.setattr(public_keys, "open_session", open_session)
+        assert page.typed("c1", "new").status == 200
+    read = page.read("c1", key).json()
+    assert (read["end_user"]["id"], read["tags"]["team"]) == ("u2", "red")
+    place = Key(tables.CONNECTIONS, page.pk("c1"), tables.CONNECTION)
+    assert Connection.from_item(page.ctx.store.get(place)).webhook_url_override
 
 
 def test_the_key_is_in_no_table_and_in_no_answer(page: Page) -> None:

@@ -20,7 +20,7 @@ from keystow.authorization.follow_up import post_connection
 from keystow.authorization.refused import storing
 from keystow.connections import pending
 from keystow.connections.importing import environment_of
-from keystow.connections.save import KEEP, Draft, Replaces, SessionEnded, failed_event
+from keystow.connections.save import KEEP, Draft, Replaces, SessionEnded, failed_event, said
 from keystow.errors import ApiError
 from keystow.log import logger
 from keystow.modes import callbacks, leaves, mode_of
@@ -276,9 +276,7 @@ def _connect(
                 connection_id=attempt.connection_id,
                 sealed=sealed,
                 metadata=KEEP,
-                tags=attempt.session.tags,
-                end_user=attempt.session.end_user,
-                webhook_url_override=attempt.session.webhook_url_override,
+                **said(attempt.session),
                 by_session=True,
                 replaces=attempt.identity or Replaces.NOTHING,
                 operation=attempt.operation_id,

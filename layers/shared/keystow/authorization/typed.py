@@ -19,7 +19,7 @@ from keystow.authorization.scope import (
 )
 from keystow.catalog.inputs import cleaned_credentials
 from keystow.connections import pending
-from keystow.connections.save import KEEP, Draft, Replaces
+from keystow.connections.save import KEEP, Draft, Replaces, said
 from keystow.errors import ApiError
 from keystow.modes import mode_of
 from keystow.modes.base import Offer
@@ -135,9 +135,7 @@ def _connect(
             connection_id=scope.connection_id,
             sealed=sealed,
             metadata={} if scope.identity is None else KEEP,
-            tags=session.tags,
-            end_user=session.end_user,
-            webhook_url_override=session.webhook_url_override,
+            **said(session),
             fetched=mode.has_secret,
             by_session=True,
             replaces=scope.identity or Replaces.NOTHING,

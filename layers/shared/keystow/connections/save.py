@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from keystow.context import Context
     from keystow.records.environment import Environment
     from keystow.records.integration import Integration
+    from keystow.records.session import ConnectSession
     from keystow.store import Condition, Operation
 
 ATTEMPTS: Final = 12
@@ -93,6 +94,21 @@ class Draft:
     replaces: str | Replaces = Replaces.ANYTHING
     operation: str | None = None  # of the activity log, which names the end user
     session: Operation | None = None
+
+
+def said(session: ConnectSession) -> dict[str, Any]:
+    """Return the fields of a draft that a connect session says.
+
+    One by a public key says nothing: it took over what its connection had when it began, which a
+    backend may have changed meanwhile.
+    """
+    if session.by_public_key:
+        return {}
+    return {
+        "tags": session.tags,
+        "end_user": session.end_user,
+        "webhook_url_override": session.webhook_url_override,
+    }
 
 
 @dataclass(frozen=True)
