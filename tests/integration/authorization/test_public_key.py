@@ -317,6 +317,18 @@ def test_what_a_backend_says_of_the_connection_meanwhile_stays(
     assert Connection.from_item(page.ctx.store.get(place)).webhook_url_override
 
 
+def test_all_who_hold_an_hmac_without_an_id_have_one_measure(page: Page) -> None:
+    page.ctx.settings = replace(page.ctx.settings, attempts_per_end_user=2)
+    assert [page.typed().status for _ in range(3)] == [200, 200, 429]
+    assert page.typed("c1").status == 200
+    assert page.started("rot").status == 302
+    token = page.app.post("/connect/sessions", {"end_user": {"id": "pat"}}).json()["data"]["token"]
+    path = f"/api-auth/api-key/pat?connect_session_token={token}"
+    assert page.app.post(path, {"apiKey": "k"}, key=None).status == 200
+    page.ctx.clock.advance(601)
+    assert page.typed().status == 200
+
+
 def test_the_key_is_in_no_table_and_in_no_answer(page: Page) -> None:
     page.typed("c1")
     assert SECRET not in repr(page.ctx.store.everything())

@@ -198,12 +198,22 @@ def _owners(ctx: Context, session: ConnectSession, kind: Kind) -> Iterator[_Owne
     if of_session > 0:
         key = tables.session_quota(session.token_hash, kind)
         yield _Owner(key, kind, of_session, "session")
+    person = _person(session)
+    if person and of_end_user > 0:
+        key = tables.end_user_quota(session.environment, ids.sha256_hex(person), kind)
+        yield _Owner(key, kind, of_end_user, "end user")
+
+
+def _person(session: ConnectSession) -> str | None:
+    """Return one name for the end user that a session is for; None: nobody has said who that is."""
     # With a public key the connection's id is all that tells whose it is.
     person = session.person or session.connection_id
-    if person and of_end_user > 0:
-        name = ids.sha256_hex(end_user_name(person))
-        key = tables.end_user_quota(session.environment, name, kind)
-        yield _Owner(key, kind, of_end_user, "end user")
+    if person:
+        return end_user_name(person)
+    if not session.by_public_key:
+        return None
+    # Its HMAC is the same for all, so all are one. No end user's name has white space in it.
+    return f"hmac of {' '.join(session.allowed_integrations or ())}"
 
 
 def _planned(owner: _Owner, row: Item | None, now: int) -> tuple[Operation, _Taken]:
