@@ -329,6 +329,18 @@ def test_all_who_hold_an_hmac_without_an_id_have_one_measure(page: Page) -> None
     assert page.typed().status == 200
 
 
+def test_scopes_that_are_empty_are_not_asked_for(page: Page) -> None:
+    plain = page.started("rot", "c1").headers["location"]
+    empty = page.started("rot", "c1", **{"params[oauth_scopes_override]": ""}).headers["location"]
+    asked = [parse_qs(urlsplit(each).query).get("scope") for each in (plain, empty)]
+    assert asked[0] == asked[1]
+    query = page.query("rot", "c1", **{"params[oauth_scopes_override]": ""})
+    parsed = {"hmac": dict(parse_qsl(query))["hmac"], "connection_id": "c1"}
+    given = {**parsed, "params": {"oauth_scopes_override": ""}}
+    session = public_keys.open_session(page.ctx, page.public_key, "rot", given)
+    assert session.defaults == {"rot": {}}
+
+
 def test_the_key_is_in_no_table_and_in_no_answer(page: Page) -> None:
     page.typed("c1")
     assert SECRET not in repr(page.ctx.store.everything())

@@ -135,7 +135,8 @@ def _asked(query: Mapping[str, Any]) -> dict[str, Any]:
     params = query.get("params")
     if isinstance(params, dict) and "oauth_scopes_override" in params:
         scopes = _matching(params, "oauth_scopes_override", _SCOPES, MOST_SCOPES, "params")
-        found["connection_config"] = {"oauth_scopes_override": scopes}
+        if scopes is not None:
+            found["connection_config"] = {"oauth_scopes_override": scopes}
     return found
 
 
