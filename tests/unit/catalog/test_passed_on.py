@@ -117,6 +117,13 @@ def test_an_override_replaces_the_base_url_and_may_name_the_config() -> None:
     assert request.url == "https://eu.b.com/v2/x"
 
 
+def test_fields_of_the_entry_hold_values_of_config_and_credential() -> None:
+    names = ("connectionConfig.site", "connectionConfig.a.b", "credentials.access_token")
+    own = {"body": {"in": [f"${{{name}}}" for name in names], "n": 1}}
+    sent = asked(own, method="POST", body=b"{}", config={"site": "s", "a": {"b": "c"}})
+    assert json.loads(sent.body or b"") == {"in": ["s", "c", "t"], "n": 1}
+
+
 def test_a_binary_body_can_be_signed_by_an_entry() -> None:
     own = {"headers": {"x-digest": "${sha256Hex(${bodyCanonicalParams})}"}}
     assert len(asked(own, method="POST", body=b"\xff").headers["x-digest"]) == 64

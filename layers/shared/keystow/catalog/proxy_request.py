@@ -13,7 +13,6 @@ from urllib.parse import quote, unquote_plus, urlencode, urlsplit
 
 from keystow.catalog.errors import InterpolationError
 from keystow.catalog.interpolate import (
-    interpolate_object_values,
     interpolate_string_from_object,
     is_resolved,
     placeholders,
@@ -325,7 +324,13 @@ def _with_body(data: Any, provider: Provider, scope: Mapping[str, Any]) -> Any:
 
 
 def _fill_data(value: Any, scope: Mapping[str, Any]) -> Any:
-    return interpolate_object_values({"value": value}, scope)["value"]
+    if isinstance(value, str):
+        return interpolate_string_from_object(value, scope)
+    if isinstance(value, Mapping):
+        return {key: _fill_data(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill_data(item, scope) for item in value]
+    return value
 
 
 def _resolved_only(value: Any) -> Any:
