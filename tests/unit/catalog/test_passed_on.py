@@ -117,6 +117,12 @@ def test_an_override_replaces_the_base_url_and_may_name_the_config() -> None:
     assert request.url == "https://eu.b.com/v2/x"
 
 
+@pytest.mark.parametrize("body", [b'{"a":"\\ud800"}', b'{"a":1e999}', b'{"a":NaN}'])
+def test_a_body_that_cannot_be_written_again_goes_as_it_came(body: bytes) -> None:
+    own = {"body": {"key": "${accessToken}"}}
+    assert asked(own, method="POST", body=body).body == body
+
+
 def test_fields_of_the_entry_hold_values_of_config_and_credential() -> None:
     names = ("connectionConfig.site", "connectionConfig.a.b", "credentials.access_token")
     own = {"body": {"in": [f"${{{name}}}" for name in names], "n": 1}}

@@ -309,9 +309,10 @@ def _with_own_fields(
         return body
     try:
         found = json.loads(body)
+        # Python reads what no JSON can say (NaN, 1e999), and halves of a character.
+        return _json({**own, **found}) if isinstance(found, dict) else body
     except (ValueError, RecursionError):
         return body
-    return _encode({**own, **found}, form=False)[0] if isinstance(found, dict) else body
 
 
 def _with_body(data: Any, provider: Provider, scope: Mapping[str, Any]) -> Any:
@@ -355,7 +356,13 @@ def _encode(value: Any, *, form: bool) -> tuple[bytes | None, str | None]:
         return value.encode(), "text/plain"
     if form and isinstance(value, Mapping):
         return urlencode(value).encode(), "application/x-www-form-urlencoded"
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), "application/json"
+    return _json(value), "application/json"
+
+
+def _json(value: Any) -> bytes:
+    """Raises ValueError for what JSON in UTF-8 cannot say."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
 
 
 def _about(
