@@ -180,6 +180,11 @@ def test_what_a_table_had_no_time_for_is_asked_for_again() -> None:
     assert second["RequestItems"] == batch("other")["UnprocessedKeys"]
 
 
+def test_a_batch_that_comes_whole_at_last_is_an_answer() -> None:
+    store, _ = store_on(*[batch("other")] * 7, batch())
+    assert store.get_all([KEY])[0] is not None
+
+
 def test_a_batch_that_never_comes_whole_is_no_answer() -> None:
     store, client = store_on(*[batch("other")] * 20)
     with pytest.raises(StoreUnavailable):

@@ -194,7 +194,7 @@ class DynamoStore:
         found: dict[tuple[str, str, str], Item] = {}
         for attempt in range(_PARTS):
             if not wanted:
-                return [found.get((self._names[key.table], key.pk, key.sk)) for key in keys]
+                break
             if attempt:
                 time.sleep(LOTS.uniform(0.01, 0.05) * attempt)
             answer = self._call("BatchGetItem", RequestItems=wanted)
@@ -203,7 +203,9 @@ class DynamoStore:
                     found[table, row["pk"], row["sk"]] = row
             # What a table was too busy for, or what would not go into one answer of 16 MB.
             wanted = answer.get("UnprocessedKeys") or {}
-        raise StoreUnavailable("UnprocessedKeys")
+        if wanted:
+            raise StoreUnavailable("UnprocessedKeys")
+        return [found.get((self._names[key.table], key.pk, key.sk)) for key in keys]
 
     def query(
         self,
