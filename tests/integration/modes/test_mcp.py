@@ -196,6 +196,19 @@ def test_a_metadata_document_is_the_client_where_the_server_reads_them() -> None
 
 
 @pytest.mark.parametrize(
+    ("uri", "shown"),
+    [("https://acme.example", True), ("http://acme.example", False), ("https://[", False)],
+)
+def test_a_document_shows_addresses_that_are_https_urls_only(uri: str, shown: bool) -> None:
+    mcp = make_mcp(GENERIC, custom={"oauth_client_uri": uri, "oauth_client_logo_uri": uri})
+    path = f"/oauth/client-metadata/{mcp.seeded.environment.uuid}/mcp"
+    document = mcp.app.get(path, key=None)
+    assert document.status == 200
+    assert document.json().get("logo_uri") == (uri if shown else None)
+    assert (document.json()["client_uri"] == uri) is shown
+
+
+@pytest.mark.parametrize(
     ("path", "code"),
     [
         ("/oauth/client-metadata/00000000-0000-4000-8000-000000000009/mcp", "unknown_environment"),

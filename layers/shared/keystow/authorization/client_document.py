@@ -56,6 +56,13 @@ def describe(ctx: Context, uuid: str, unique_key: str, base_url: str) -> dict[st
     }
     for name, shown in _SHOWN.items():
         value = (integration.branding or {}).get(name, "")
-        if urlsplit(value).scheme == "https":
+        if _is_https(value):
             document[shown] = value
     return document
+
+
+def _is_https(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme == "https"
+    except ValueError:  # what an owner wrote is nowhere else taken for a URL
+        return False
