@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keystow.egress.client import Answer
+from keystow.environments import keys
 from keystow.refresh import lease
 from keystow.store import Put
 from keystow.vault.kms import KmsError
@@ -76,6 +77,35 @@ def test_a_refused_token_is_renewed_once_and_the_request_sent_again() -> None:
     assert tokens(made) == ["at-0", "at-1"]
     assert len(made.provider.requests) == 1
     assert made.token() == "at-1"
+
+
+def test_a_renewed_token_goes_only_where_its_own_connection_leads() -> None:
+    made = world(expires_in=3_600)
+    definition = made.app.get("/providers/rotating").json()["data"]
+    definition["proxy"] = {"base_url": "https://${connectionConfig.team}.rotating.example/api"}
+    pattern = {"type": "string", "title": "Team", "pattern": "^[a-z]+$"}
+    definition["connection_config"] = {"team": pattern}
+    assert made.app.put("/providers/rotating", definition).status == 200
+    credentials = {"type": "OAUTH2", "access_token": "at-0", "refresh_token": "rt-0"}
+    body = {"provider_config_key": "rot", "connection_id": "c1", "credentials": credentials}
+
+    def connected(team: str, token: str) -> None:
+        again = {**body, "connection_config": {"team": team}}
+        again["credentials"] = {**credentials, "access_token": token}
+        assert made.app.post("/connections", again).status in {200, 201}
+
+    def replaced(_sent: Sent) -> Any:
+        connected("red", "at-9")
+        return answer(401, {})
+
+    connected("blue", "at-0")
+    made.provider.api = replaced
+    _key, text, writes = keys.new_key(made.ctx, "env1", "scoped", ("environment:proxy",))
+    made.ctx.store.transact(list(writes))
+    given = {**GIVEN, "base-url-override": "https://blue.rotating.example/api"}
+    found = made.app.get("/proxy/me", headers=given, key=text.reveal())
+    assert (found.status, found.code) == (400, "base_url_override_not_allowed")
+    assert tokens(made) == ["at-0"]
 
 
 def test_a_provider_that_refuses_every_token_is_believed() -> None:
