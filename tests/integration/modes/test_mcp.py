@@ -242,6 +242,8 @@ def test_what_to_ask_for_is_what_the_server_wants_and_a_refresh_token() -> None:
         ("resource", {"resource": "https://other.example/mcp"}),
         ("resource", {"resource": "https://mcp.example/mc"}),
         ("resource", {"resource": 7}),
+        ("resource", {"resource": "https://["}),
+        ("resource", {"authorization_servers": ["https://["]}),
         ("resource", {"authorization_servers": []}),
         ("resource", {"authorization_servers": [7]}),
         ("resource", {"authorization_servers": ["https://127.0.0.1"]}),
