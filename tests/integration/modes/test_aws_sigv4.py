@@ -196,7 +196,7 @@ def test_a_role_is_assumed_and_read_in_the_contracts_shape() -> None:
     [
         ("sqs", "/?Action=ListQueues&b=%2F%20x&a", None),
         ("sqs", "/a%20b/c", {"x": "é"}),
-        ("s3", "/key%20with/sp%C3%A4ce+plus?list-type=2&prefix=a%2Fb", None),
+        ("s3", "/key%20with/sp%C3%A4ce%2Bplus?list-type=2&prefix=a%2Fb", None),
     ],
 )
 def test_requests_carry_a_signature_that_botocore_makes_too(
