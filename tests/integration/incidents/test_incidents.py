@@ -300,6 +300,29 @@ def test_a_queue_that_takes_nothing_is_made_up_for_by_the_schedule() -> None:
     assert scheduled(world)["incidents"] == 0
 
 
+def test_an_incident_that_cannot_be_looked_at_holds_up_no_other_and_no_removal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = made(1)
+    first = declared(world, provider_config_key="rot")
+    world.ctx.clock.advance(1)
+    second = declared(world, provider_config_key="pat")
+    work(world)
+    inner = world.ctx.store.get
+
+    def broken(key: Any) -> Any:
+        if key.pk.endswith(first["id"]):
+            raise StoreUnavailable("throttled")
+        return inner(key)
+
+    monkeypatch.setattr(world.ctx.store, "get", broken)
+    found = scheduled(world)
+    assert (found["incidents"], found["complete"], found["environments"]) == (2, 1, 0)
+    monkeypatch.undo()
+    assert told(world, second)["state"] == "finished"
+    assert scheduled(world)["complete"] == 1
+
+
 def test_an_answer_hands_over_as_much_as_it_has_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     for number in range(30):

@@ -24,7 +24,16 @@ from keystow.queues import QueueUnavailable, group_of
 from keystow.records.connection import end_user_partition, integration_partition
 from keystow.records.incident import Incident
 from keystow.registry import integrations
-from keystow.store import ConditionFailed, Key, Put, Update, gates, tables
+from keystow.store import (
+    ConditionFailed,
+    Key,
+    Put,
+    StoreUnavailable,
+    TransactionConflict,
+    Update,
+    gates,
+    tables,
+)
 from keystow.store.operations import NEW, THERE
 from keystow.store.store import pages
 
@@ -148,17 +157,26 @@ def go_on(ctx: Context, until: float) -> dict[str, int]:
         if ctx.clock.now() >= until:
             break
         found += 1
-        environment, _, incident_id = mark["sk"].partition("#")
-        item = ctx.store.get(tables.incident(environment, incident_id))
-        if item is None:  # its environment was deleted
-            ctx.store.delete(Key(tables.CONNECTIONS, mark["pk"], mark["sk"]))
-            continue
-        incident = Incident.from_item(item)
-        if _hand_over(ctx, incident, until) or not _settled(ctx, incident):
-            continue
-        _complete(ctx, incident)
-        complete += 1
+        try:
+            complete += _look_after(ctx, mark, until)
+        except (StoreUnavailable, TransactionConflict) as error:
+            # The next call goes on; others need not wait for this one, nor do removals.
+            logger.warning("incident unfinished", extra={"cause": type(error).__name__})
     return {"incidents": found, "complete": complete}
+
+
+def _look_after(ctx: Context, mark: Item, until: float) -> bool:
+    """Hand over what is left of one incident; return whether nothing was."""
+    environment, _, incident_id = mark["sk"].partition("#")
+    item = ctx.store.get(tables.incident(environment, incident_id))
+    if item is None:  # its environment was deleted
+        ctx.store.delete(Key(tables.CONNECTIONS, mark["pk"], mark["sk"]))
+        return False
+    incident = Incident.from_item(item)
+    if _hand_over(ctx, incident, until) or not _settled(ctx, incident):
+        return False
+    _complete(ctx, incident)
+    return True
 
 
 def _settled(ctx: Context, incident: Incident) -> bool:
