@@ -25,14 +25,14 @@ WAYS = ["popup", "typed", "import", "waiting"]
 
 
 def told(world: World) -> list[tuple[str, str]]:
-    """Where something of Ada stands; attempts under way expire by themselves."""
+    """Where something of Ada stands."""
     everything = world.ctx.store.everything()
     return [
         (table, word)
         for table in (*KEPT, tables.SESSIONS)
         for row in everything[table]
         for word in ABOUT
-        if word in json.dumps(row, default=str) and row["sk"] != "state"
+        if word in json.dumps(row, default=str)
     ]
 
 

@@ -10,6 +10,7 @@ from keystow.activity import log as activity
 from keystow.authorization.scope import connection_config, open_scope, refuse_connection_id
 from keystow.catalog.loader import unfit_inputs
 from keystow.connections.importing import environment_of
+from keystow.events import traces
 from keystow.modes import callbacks, leaves, mode_of
 from keystow.modes.base import Beginning
 from keystow.modes.failure import AuthorizationFailed
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from keystow.catalog.loader import Provider
     from keystow.context import Context
     from keystow.records.session import ConnectSession
+    from keystow.store import Operation
 
+# Longer than DynamoDB takes to remove an attempt that has expired.
+TRACED_SECONDS: Final = 7 * 86_400
 LIFE_SECONDS: Final = 30 * 60
 _MOST_NAMES: Final = 10
 _LONGEST_NAME: Final = 64
@@ -139,7 +143,7 @@ def start(
     )
     gates.transact(
         ctx.store,
-        [Put(attempt.key, attempt.as_item(), NEW)],
+        [Put(attempt.key, attempt.as_item(), NEW), *_traced(attempt, ctx.clock.now())],
         environment=session.environment,
         integration=integration.id,
         spread=state.hash,
@@ -212,3 +216,12 @@ def _client_override(query: dict[str, Any], provider: Provider) -> dict[str, str
     if "client_id" not in found or not provider.definition.get("refresh_token_override"):
         found.pop("refresh_token", None)
     return found
+
+
+def _traced(attempt: Attempt, now: float) -> list[Operation]:
+    """Return what leads an erasure to an attempt: it holds its session's end user."""
+    person = attempt.session.person
+    if person is None:
+        return []
+    told, name = {"attempt": attempt.state_hash}, f"attempt#{attempt.state_hash}"
+    return [traces.of_person(attempt.environment, person, name, told, now, TRACED_SECONDS)]

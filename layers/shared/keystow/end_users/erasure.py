@@ -101,8 +101,10 @@ class _Erasing:
         }
 
     def end_sessions(self) -> None:
-        """End the connect sessions: what they began makes no connection any more."""
+        """End the connect sessions, and attempts: what was begun makes no connection any more."""
         for row in self._traces():
+            if "attempt" in row:
+                self._ctx.store.delete(tables.oauth_state(row["attempt"]))
             if "session" not in row:
                 continue
             place = tables.connect_session(row["session"])

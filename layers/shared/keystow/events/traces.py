@@ -97,18 +97,26 @@ def pending(pending_id: str) -> str:
     return f"{_PENDING}{pending_id}"
 
 
-def of_person(environment: str, end_user: str, entry: str, told: Item, now: float) -> Operation:
+def of_person(
+    environment: str,
+    end_user: str,
+    entry: str,
+    told: Item,
+    now: float,
+    kept_seconds: int = KEPT_SECONDS,
+) -> Operation:
     """Return the write that leads from an end user to what no connection leads to.
 
     Args:
         environment: whose.
         end_user: the id, as the backend spells it; its hash is stored.
         entry: what of it, once for each.
-        told: ``session``, ``operation``, ``event``, or a ``connection`` that was theirs before.
+        told: ``session``, ``attempt``, ``operation``, ``event``: which.
         now: seconds since the epoch.
+        kept_seconds: how long it leads there.
     """
     place = tables.end_user_trace(environment, ids.sha256_hex(end_user), entry)
-    return Put(place, {**told, "ttl": int(now) + KEPT_SECONDS})
+    return Put(place, {**told, "ttl": int(now) + kept_seconds})
 
 
 def erase(ctx: Context, pk: str, identity: str) -> Erased:
