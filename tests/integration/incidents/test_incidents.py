@@ -133,15 +133,40 @@ def test_what_was_connected_after_an_incident_stays() -> None:
     assert told(world, incident)["state"] == "finished"
 
 
-def test_a_connection_that_was_authorized_anew_before_it_was_taken_stays() -> None:
-    """What its message names is gone; the next look finds the new one, made in time."""
+def test_a_connection_authorized_anew_before_its_turn_is_taken_with_the_new_credential() -> None:
+    """What its message names is gone; the next look finds the new one."""
     world = made(1)
-    declared(world, provider_config_key="rot")
+    incident = declared(world, provider_config_key="rot")
     messages = world.ctx.queues.take_refreshes()
+    world.ctx.clock.advance(1)
     world.rotating("c0", expires_in=3_600)
     bodies = [("1", json.dumps(messages[0][0]))]
     assert worker.handle(world.ctx, bodies, incidents=taking) == []
     assert "c0" in world.listed()
+
+    scheduled(world)
+    work(world)
+
+    assert "c0" not in world.listed()
+    assert outcomes(told(world, incident)) == {"c0": "done"}
+
+
+def test_what_waited_is_taken_also_if_it_is_confirmed_before_its_turn() -> None:
+    world = Ada()
+    waits = world.connected("waiting")
+    world.ctx.clock.advance(1)
+    incident = declared(world, environment=True)
+    world.ctx.clock.advance(1)
+    confirmed = world.app.post(f"/connections/{waits}/confirm?provider_config_key=rot")
+    assert confirmed.status == 200, confirmed.body
+    work(world)
+    assert world.app.get(world.path(waits, "popup")).status == 200
+
+    scheduled(world)
+    work(world)
+
+    assert world.app.get(world.path(waits, "popup")).status == 404
+    assert outcomes(told(world, incident))[waits] == "done"
 
 
 def test_nobody_reads_or_refreshes_what_an_incident_has_taken() -> None:

@@ -429,4 +429,6 @@ def _draft_of(ctx: Context, integration: Integration, connection_id: str, item: 
         fetched=found["fetched"],
         by_session=True,
         replaces=found["replaces"] or Replaces.NOTHING,
+        # An incident that was declared while it waited takes it, confirmed or not.
+        authorized_at=item["until"] - WAIT_SECONDS * 1000,
     )

@@ -77,7 +77,8 @@ class Draft:
 
     ``replaces`` is the identity of the connection that is authorized anew: no other one is
     overwritten, and none is made. ``session`` is written with it to the row of the connect session
-    it is made in: it is stored only while that is there.
+    it is made in: it is stored only while that is there. ``authorized_at``, in milliseconds, is
+    from when on a new connection exists for whoever takes what was there at a moment.
     """
 
     environment: Environment
@@ -94,6 +95,7 @@ class Draft:
     replaces: str | Replaces = Replaces.ANYTHING
     operation: str | None = None  # of the activity log, which names the end user
     session: Operation | None = None
+    authorized_at: int | None = None  # None: now
 
 
 def said(session: ConnectSession) -> dict[str, Any]:
@@ -243,6 +245,7 @@ def _made(ctx: Context, draft: Draft, existing: Existing | None) -> Saved:
     now = int(seconds * 1000)
     generation = ids.short_id(ctx.random)
     before = existing[0] if existing else None
+    since = now if draft.authorized_at is None else draft.authorized_at
     connection = Connection(
         environment=draft.integration.environment,
         integration=draft.integration.id,
@@ -251,7 +254,7 @@ def _made(ctx: Context, draft: Draft, existing: Existing | None) -> Saved:
         id=before.id if before else ids.numeric_id(seconds, ctx.random),
         provider=draft.provider.id,
         generation=generation,
-        created_at=before.created_at if before else now,
+        created_at=before.created_at if before else since,
         updated_at=now,
         tags=_kept(draft.tags, before.tags if before else {}),
         metadata=_kept(draft.metadata, before.metadata if before else None),

@@ -21,7 +21,7 @@ KEPT_SECONDS: Final = 400 * 86_400
 class Incident(Value):
     """What is to be revoked: all of an environment, of an integration, or of an end user.
 
-    Times are milliseconds since the epoch. What was connected after ``created_at`` stays.
+    Times are milliseconds since the epoch. What was first connected after ``created_at`` stays.
     ``taken_at``: since when nothing of the scope is connected any more; from then on the end user's
     id is not kept.
     """
