@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keystow.connections import pending
-from keystow.incidents import taking
+from keystow.incidents import service, taking
 from keystow.records.connection import Sealed
 from keystow.refresh import journal, sweep, worker
 from keystow.secret import Secret
@@ -325,8 +325,9 @@ def test_a_queue_that_takes_nothing_is_made_up_for_by_the_schedule() -> None:
     assert scheduled(world)["incidents"] == 0
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("throttled"), KeyError("created_at")])
 def test_an_incident_that_cannot_be_looked_at_holds_up_no_other_and_no_removal(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     world = made(1)
     first = declared(world, provider_config_key="rot")
@@ -337,7 +338,7 @@ def test_an_incident_that_cannot_be_looked_at_holds_up_no_other_and_no_removal(
 
     def broken(key: Any) -> Any:
         if key.pk.endswith(first["id"]):
-            raise StoreUnavailable("throttled")
+            raise error
         return inner(key)
 
     monkeypatch.setattr(world.ctx.store, "get", broken)
@@ -346,6 +347,56 @@ def test_an_incident_that_cannot_be_looked_at_holds_up_no_other_and_no_removal(
     monkeypatch.undo()
     assert told(world, second)["state"] == "finished"
     assert scheduled(world)["complete"] == 1
+
+
+def test_a_large_incident_leaves_time_for_others_and_for_removals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    for number in range(60):
+        world.imported(f"c{number:02}")
+    world.rotating("r", expires_in=3_600)
+    world.ctx.queues.unavailable = True
+    large = declared(world, provider_config_key="pat")
+    world.ctx.clock.advance(1)
+    small = declared(world, provider_config_key="rot")
+    world.ctx.queues.unavailable = False
+    send, begun = world.ctx.queues.send_refresh, []
+
+    def slow(*given: Any) -> None:
+        world.ctx.clock.advance(4)
+        send(*given)
+
+    def finish(ctx: Any, until: float) -> dict[str, int]:
+        begun.append(until - ctx.clock.now())
+        return {}
+
+    monkeypatch.setattr(world.ctx.queues, "send_refresh", slow)
+    monkeypatch.setattr("keystow.environments.unfinished.finish", finish)
+    assert scheduled(world)["incidents"] == 2
+    monkeypatch.undo()
+    work(world)
+    assert told(world, small)["counts"]["taken"] == 1
+    assert told(world, large)["counts"]["taken"] == 25
+    assert begun[0] > 0
+
+
+def test_removals_go_on_where_incidents_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = made(1)
+    begun: list[float] = []
+
+    def broken(*_: Any) -> Any:
+        raise StoreUnavailable("throttled")
+
+    def finish(_ctx: Any, until: float) -> dict[str, int]:
+        begun.append(until)
+        return {}
+
+    monkeypatch.setattr(service, "go_on", broken)
+    monkeypatch.setattr("keystow.environments.unfinished.finish", finish)
+    with pytest.raises(StoreUnavailable):
+        scheduled(world)
+    assert begun
 
 
 def test_an_answer_hands_over_as_much_as_it_has_time_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from keystow import ids, paging
+from keystow import ids, metrics, paging
 from keystow.clock import iso
 from keystow.connections import pending
 from keystow.errors import ApiError
@@ -148,20 +148,28 @@ def detailed(
 def go_on(ctx: Context, until: float) -> dict[str, int]:
     """Look after incidents that have not taken everything; return how many, and how many have now.
 
+    Each gets the same share of what time is left, so that a large one holds up no other.
+
     Args:
         ctx: store and queues.
         until: epoch seconds after which no further one is begun.
     """
     found = complete = 0
-    for mark in pages(ctx.store, tables.CONNECTIONS, tables.OPEN_INCIDENTS):
-        if ctx.clock.now() >= until:
+    marks = list(pages(ctx.store, tables.CONNECTIONS, tables.OPEN_INCIDENTS))
+    for mark in marks:
+        now = ctx.clock.now()
+        if now >= until:
             break
+        share = (until - now) / (len(marks) - found)
         found += 1
         try:
-            complete += _look_after(ctx, mark, until)
+            complete += _look_after(ctx, mark, now + share)
         except (StoreUnavailable, TransactionConflict) as error:
-            # The next call goes on; others need not wait for this one, nor do removals.
+            # The next call goes on; others need not wait for this one.
             logger.warning("incident unfinished", extra={"cause": type(error).__name__})
+        except Exception as error:  # noqa: BLE001 - one incident must not stop the others
+            metrics.count(metrics.FAULTS)
+            logger.error("incident fault", extra={"cause": type(error).__name__})
     return {"incidents": found, "complete": complete}
 
 
