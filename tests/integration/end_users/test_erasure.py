@@ -204,6 +204,66 @@ def test_what_there_is_no_time_for_is_told_and_the_same_call_goes_on() -> None:
     assert told(world) == []
 
 
+def test_an_erasure_of_many_sessions_gets_on_with_each_call_and_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    for _ in range(50):
+        world.popup.session(end_user=ADA)
+    world.ctx.clock.advance(120)
+    world.connected("typed")
+    inner = world.ctx.store.get
+
+    def slow(key: Any) -> Any:
+        if key.pk.startswith("session#"):
+            world.ctx.clock.advance(0.2)
+        return inner(key)
+
+    monkeypatch.setattr(world.ctx.store, "get", slow)
+    sessions = operations = connections = 0
+    for _ in range(12):
+        found = world.app.delete(PATH)
+        body = found.json()
+        done = body["data"] if found.status == 200 else body["error"]["payload"]
+        sessions += done["sessions"]
+        operations += done["operations"]
+        connections += len(done["connections"])
+        if found.status == 200:
+            break
+    assert found.status == 200
+    assert (sessions, operations, connections) == (51, 51, 1)
+    assert told(world) == []
+
+
+def test_sessions_take_no_time_from_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.connected("typed")
+    monkeypatch.setattr(erasure, "END_WITHIN_SECONDS", 100.0)
+    inner = world.ctx.store.get
+
+    def slow(key: Any) -> Any:
+        if key.pk.startswith("session#"):
+            world.ctx.clock.advance(erasure.BEGIN_WITHIN_SECONDS + 1)
+        return inner(key)
+
+    monkeypatch.setattr(world.ctx.store, "get", slow)
+    assert len(erased(world)["connections"]) == 1
+
+
+def test_traces_that_there_is_no_time_to_follow_take_another_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.connected("typed")
+    monkeypatch.setattr(erasure, "FOLLOW_WITHIN_SECONDS", 1.0)  # it waits for 3 s
+    found = world.app.delete(PATH)
+    assert found.status == 503
+    assert found.json()["error"]["payload"]["left"] == 1
+    monkeypatch.undo()
+    erased(world)
+    assert told(world) == []
+
+
 def test_a_provider_that_does_not_revoke_is_told_and_stops_nothing() -> None:
     world = World()
     world.connected("popup")

@@ -11,7 +11,8 @@ same call goes on with it.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from keystow import ids
 from keystow.connections import pending
@@ -25,14 +26,23 @@ from keystow.store import Key, tables
 from keystow.store.store import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from keystow.context import Context
     from keystow.records.integration import Integration
     from keystow.store import Item
+# After so long the function that made a session has also written its operation, or ended.
+_LOGGED_SECONDS: Final = 60
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+# Sessions are ended for so long; the rest takes another call.
+END_WITHIN_SECONDS: Final = 4.0
 # Later than this no further deletion is begun: each may take an exchange with a provider.
 BEGIN_WITHIN_SECONDS: Final = 6.0
+# Of the whole call: later no further trace is followed.
+FOLLOW_WITHIN_SECONDS: Final = 22.0
 # An index shows what was stored in the last moment a little later than the table.
 SETTLED_SECONDS: Final = 3.0
 AT_ONCE: Final = 16
@@ -56,6 +66,8 @@ def erase(ctx: Context, environment: str, end_user: str) -> dict[str, Any]:
     erasing.delete_connections()
     ctx.clock.sleep(max(0.0, erasing.began + SETTLED_SECONDS - ctx.clock.now()))
     erasing.delete_connections()
+    if not erasing.left:
+        erasing.follow_traces()
     if erasing.left:
         raise ApiError(
             "temporarily_unavailable",
@@ -63,7 +75,6 @@ def erase(ctx: Context, environment: str, end_user: str) -> dict[str, Any]:
             payload={**erasing.told(), "left": erasing.left},
             headers={"retry-after": "1"},
         )
-    erasing.follow_traces()
     return erasing.told()
 
 
@@ -71,14 +82,21 @@ class _Erasing:
     """One call: what it has done, and what it had no time for."""
 
     def __init__(self, ctx: Context, environment: str, end_user: str) -> None:
-        self.began = ctx.clock.now()
-        self.left = 0
+        self.began = ctx.clock.now()  # to delete connections, once sessions are ended
+        self._called = self.began
+        self._left = {"sessions": 0, "connections": 0, "traces": 0}
+        self._lock = Lock()
         self._ctx = ctx
         self._environment = environment
         self._end_user = end_user
         self._sessions = 0
         self._deleted: dict[tuple[str, str], Deleted] = {}
         self._erased = traces.Erased()
+
+    @property
+    def left(self) -> int:
+        """How much there was no time for."""
+        return sum(self._left.values())
 
     def told(self) -> dict[str, Any]:
         """Return what was done, as the API tells it."""
@@ -102,49 +120,74 @@ class _Erasing:
 
     def end_sessions(self) -> None:
         """End the connect sessions, and attempts: what was begun makes no connection any more."""
-        for row in self._traces():
-            if "attempt" in row:
-                self._ctx.store.delete(tables.oauth_state(row["attempt"]))
-            if "session" not in row:
-                continue
-            place = tables.connect_session(row["session"])
-            if self._ctx.store.get(place) is not None:
-                self._ctx.store.delete(place)
-                self._sessions += 1
+        ended = self._in_time(self._end, self._traces(), self._called + END_WITHIN_SECONDS)
+        self._left["sessions"] = ended.count(None)
+        self._sessions = ended.count(True)
+        self.began = self._ctx.clock.now()
+
+    def _end(self, row: Item) -> bool:
+        """End what a trace leads to; return whether that was a session."""
+        if "attempt" in row:
+            self._ctx.store.delete(tables.oauth_state(row["attempt"]))
+        if "session" not in row:
+            return False
+        place = tables.connect_session(row["session"])
+        there = self._ctx.store.get(place) is not None
+        if there:
+            self._ctx.store.delete(place)
+        if row["ttl"] - traces.KEPT_SECONDS < self._called - _LOGGED_SECONDS:
+            # Nothing more comes of it: however many there are, each call leaves fewer.
+            erased = self._follow_and_forget(row)
+            with self._lock:
+                self._erased = self._erased + erased
+        return there
 
     def delete_connections(self) -> None:
         """Delete what an index lists of the end user, as far as there is time."""
-        self.left = 0
         # Made here, not by each thread for itself.
         _ready = (self._ctx.store, self._ctx.vault, self._ctx.egress, self._ctx.queues)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for done in pool.map(self._delete, self._found()):
-                self.left += not done
+        until = self.began + BEGIN_WITHIN_SECONDS
+        self._left["connections"] = self._in_time(self._delete, self._found(), until).count(None)
 
     def follow_traces(self) -> None:
         """Take the end user out of what no connection of theirs leads to; last the way there."""
+        until = self._called + FOLLOW_WITHIN_SECONDS
         for row in self._former():
             for trace in pages(self._ctx.store, tables.CONNECTIONS, row["pk"], prefix=tables.TRACE):
                 if trace["identity"] == row["identity"]:
-                    self._follow(trace)
+                    self._erased = self._erased + self._follow(trace)
             self._ctx.store.delete(Key(tables.CONNECTIONS, row["pk"], row["sk"]))
-        for row in self._traces():
-            self._follow(row)
-            self._ctx.store.delete(Key(tables.SESSIONS, row["pk"], row["sk"]))
+        followed = self._in_time(self._follow_and_forget, self._traces(), until)
+        self._erased = sum(filter(None, followed), self._erased)
+        self._left["traces"] = followed.count(None)
+        if self.left:
+            return
         name = ids.sha256_hex(end_user_name(self._end_user))
         counted = tables.end_user_traces(self._environment, name)
         for row in pages(self._ctx.store, tables.SESSIONS, counted, prefix=tables.QUOTA):
             self._ctx.store.delete(Key(tables.SESSIONS, counted, row["sk"]))
 
-    def _follow(self, row: Item) -> None:
-        self._erased = self._erased + traces.follow_to(
-            self._ctx, self._environment, row, self._end_user
-        )
+    def _in_time(
+        self, work: Callable[[_T], _R], items: Iterable[_T], until: float
+    ) -> list[_R | None]:
+        """Do the work for each, several at once; None stands for what there was no time for."""
+
+        def one(item: _T) -> _R | None:
+            return None if self._ctx.clock.now() >= until else work(item)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(one, items))
+
+    def _follow(self, row: Item) -> traces.Erased:
+        return traces.follow_to(self._ctx, self._environment, row, self._end_user)
+
+    def _follow_and_forget(self, row: Item) -> traces.Erased:
+        erased = self._follow(row)
+        self._ctx.store.delete(Key(tables.SESSIONS, row["pk"], row["sk"]))
+        return erased
 
     def _delete(self, place: tuple[Integration, str]) -> bool:
-        """Delete what stands under an id; return False when there was no time for it."""
-        if self._ctx.clock.now() >= self.began + BEGIN_WITHIN_SECONDS:
-            return False
+        """Delete what stands under an id."""
         integration, connection_id = place
         deleted = delete_of(self._ctx, integration, connection_id)
         if deleted is not None:
