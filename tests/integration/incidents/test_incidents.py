@@ -10,11 +10,13 @@ import pytest
 
 from keystow.connections import pending
 from keystow.incidents import service, taking
+from keystow.modes import revocation
 from keystow.records.connection import Sealed
 from keystow.refresh import journal, sweep, worker
 from keystow.secret import Secret
 from keystow.store import StoreUnavailable, TransactionConflict, Update, tables
 from keystow.value import replace
+from keystow.vault import VaultError, VaultUnavailable
 from tests.app import invoke
 from tests.authorization_server import answer
 from tests.integration.connections.ada import ADA
@@ -428,6 +430,48 @@ def test_a_credential_that_does_not_open_is_told() -> None:
     world.ctx.store.update(Update(place, set={"sealed": others.as_item()}))
     work(world)
     assert outcomes(told(world, incident)) == {"c0": "not_opened"}
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (VaultError("bound to another place"), "the integration's own secrets do not open"),
+        (KeyError("token"), "a fault of Keystow"),
+    ],
+)
+def test_a_credential_that_could_not_be_shown_to_its_provider_is_kept_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, detail: str
+) -> None:
+    world = made(1)
+    incident = declared(world, provider_config_key="rot")
+
+    def broken(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(revocation, "revoke", broken)
+    work(world)
+    (token,) = told(world, incident)["tokens"]
+    assert (token["outcome"], token["attempts"], token["detail"]) == ("waiting", 1, detail)
+    monkeypatch.undo()
+
+    world.ctx.clock.advance(60)
+    sweep.sweep(world.ctx)
+    work(world)
+
+    assert outcomes(told(world, incident)) == {"c0": "done"}
+    assert world.provider.revoked == ["rt-0"]
+
+
+def test_an_outage_of_the_vault_is_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = made(1)
+    incident = declared(world, provider_config_key="rot")
+
+    def broken(*_: Any) -> Any:
+        raise VaultUnavailable("throttled")
+
+    monkeypatch.setattr(revocation, "revoke", broken)
+    assert work(world) != []
+    assert told(world, incident)["tokens"][0]["attempts"] == 0
 
 
 def test_tokens_and_incidents_come_in_pages() -> None:

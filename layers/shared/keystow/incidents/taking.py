@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from keystow import ids
+from keystow import ids, metrics
 from keystow.connections import delete, pending
 from keystow.log import logger
 from keystow.modes import revocation
@@ -26,11 +26,12 @@ from keystow.store import (
     Exists,
     Key,
     Put,
+    StoreUnavailable,
     TransactionConflict,
     Update,
     tables,
 )
-from keystow.vault import VaultError
+from keystow.vault import VaultError, VaultUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,10 +174,21 @@ def _asked(ctx: Context, token: TakenToken) -> tuple[str, str]:
     if provider is None:
         return "unsupported", "the provider was deleted"
     try:
-        result = revocation.revoke(ctx, provider, integration, token.unseal(ctx.vault))
+        sealed = token.unseal(ctx.vault)
     except VaultError:
         logger.error("a taken credential does not open", extra={"connection": token.connection_id})
         return "not_opened", "the credential does not open"
+    try:
+        result = revocation.revoke(ctx, provider, integration, sealed)
+    except (StoreUnavailable, TransactionConflict, VaultUnavailable):
+        raise
+    except VaultError:  # they may be written anew before the last attempt
+        logger.error("an app's secrets do not open", extra={"integration": integration.id})
+        return "failed", "the integration's own secrets do not open"
+    except Exception as error:  # noqa: BLE001 - counted as an attempt, so that it ends
+        metrics.count(metrics.FAULTS)
+        logger.error("revocation fault", extra={"cause": type(error).__name__})
+        return "failed", "a fault of Keystow"
     return result.outcome, result.detail
 
 
