@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keystow.connections import pending
+from keystow.events import traces
 from keystow.incidents import service, taking
 from keystow.modes import revocation
 from keystow.records.connection import Sealed
@@ -472,6 +473,36 @@ def test_an_outage_of_the_vault_is_no_attempt(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(revocation, "revoke", broken)
     assert work(world) != []
     assert told(world, incident)["tokens"][0]["attempts"] == 0
+
+
+@pytest.mark.parametrize("end", ["incident", "deletion", "expiry"])
+def test_an_end_user_is_erased_later_where_what_waited_went_and_the_store_was_not_there(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    world = Ada()
+    waits = world.connected("waiting")
+    if end == "incident":
+        declared(world, end_user_id=ADA["id"])
+    elif end == "expiry":
+        world.ctx.clock.advance(pending.WAIT_SECONDS + 60)
+        sweep.sweep(world.ctx)
+
+    def broken(*_: Any) -> Any:
+        raise StoreUnavailable("throttled")
+
+    monkeypatch.setattr(traces, "erase", broken)
+    if end == "deletion":
+        world.app.delete(world.path(waits, "waiting"))
+    else:
+        work(world)
+    monkeypatch.undo()
+    work(world)
+    assert len(world.provider.revoked) == 1
+    assert world.told_of_ada()
+
+    scheduled(world)
+
+    assert world.told_of_ada() == []
 
 
 def test_tokens_and_incidents_come_in_pages() -> None:

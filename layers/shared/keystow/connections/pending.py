@@ -16,6 +16,7 @@ confirmed is what the event told of.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from keystow import ids, metrics
@@ -49,6 +50,8 @@ from keystow.store import (
     Equals,
     Key,
     Put,
+    StoreUnavailable,
+    TransactionConflict,
     Update,
     gates,
     tables,
@@ -246,6 +249,7 @@ def take(
             bound to, in the same transaction.
 
     Raises:
+        ApiError: 401 ``unknown_account`` when the environment is being deleted.
         StoreUnavailable, TransactionConflict: try again.
     """
     place = _place(integration, connection_id)
@@ -253,12 +257,7 @@ def take(
     if item is None or item["generation"] != pending_id:
         return False
     kept = moved(item, _binding(integration.id, connection_id, pending_id))
-    try:
-        ctx.store.transact([Delete(place, Equals("generation", pending_id)), *kept])
-    except ConditionFailed:
-        return False  # confirmed, or erased, in this moment
-    traces.erase(ctx, place.pk, traces.pending(pending_id))
-    return True
+    return _remove(ctx, integration, connection_id, pending_id, kept)
 
 
 def expire(ctx: Context, pk: str, pending_id: str) -> None:
@@ -284,7 +283,8 @@ def expire(ctx: Context, pk: str, pending_id: str) -> None:
         traces.erase(ctx, pk, traces.pending(pending_id))
         ctx.store.delete(Key(tables.CONNECTIONS, pk, tables.CONNECTION_PENDING))
         return
-    _end(ctx, integration, connection_id, item)
+    with suppress(gates.EnvironmentClosed):  # its removal erases it
+        _end(ctx, integration, connection_id, item)
 
 
 def person(item: Item) -> str | None:
@@ -310,14 +310,9 @@ def account_name(names: Sequence[str], learnt: Mapping[str, Any]) -> str | None:
 
 
 def _end(ctx: Context, integration: Integration, connection_id: str, item: Item) -> bool:
-    place = _place(integration, connection_id)
     sealed = _unsealed(ctx, integration, connection_id, item)
-    try:
-        ctx.store.transact([Delete(place, Equals("generation", item["generation"]))])
-    except ConditionFailed:
-        return False  # confirmed, or erased, in this moment
-    pk, identity = place.pk, traces.pending(item["generation"])
-    traces.erase(ctx, pk, identity)
+    if not _remove(ctx, integration, connection_id, item["generation"]):
+        return False
     # Providers revoke all that one user gave one app: the credential that is in use would end too.
     in_use = ctx.store.get(
         tables.connection(integration.environment, integration.id, connection_id)
@@ -339,6 +334,36 @@ def _end(ctx: Context, integration: Integration, connection_id: str, item: Item)
         integration_key=integration.unique_key,
         provider=integration.provider,
     )
+    return True
+
+
+def _remove(
+    ctx: Context,
+    integration: Integration,
+    connection_id: str,
+    pending_id: str,
+    kept: Sequence[Write] = (),
+) -> bool:
+    """Remove what waits, and its end user from events and log; return whether this call did.
+
+    The mark names what is left of the end user when that is cut off, as of a deleted connection.
+    """
+    place, identity = _place(integration, connection_id), traces.pending(pending_id)
+    mark = tables.removed_connection(integration.environment, identity)
+    writes: list[Write] = [
+        Delete(place, Equals("generation", pending_id)),
+        Put(mark, {"connection": place.pk, "generation": pending_id}),
+        *kept,
+    ]
+    try:
+        gates.transact(ctx.store, writes, environment=integration.environment, spread=connection_id)
+    except ConditionFailed:
+        return False  # confirmed, or erased, in this moment
+    try:
+        traces.erase(ctx, place.pk, identity)
+        ctx.store.delete(mark)
+    except (StoreUnavailable, TransactionConflict) as error:
+        logger.warning("traces left for later", extra={"cause": type(error).__name__})
     return True
 
 
