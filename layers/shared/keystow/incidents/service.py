@@ -83,13 +83,12 @@ def declare(
         created_at=int(now * 1000),
         reason=body.reason,
         by=by,
-        whole=bool(body.environment),
         integration=integration.id if integration else None,
         integration_key=integration.unique_key if integration else None,
         end_user=body.end_user_id,
         of_end_user=body.end_user_id is not None,
     )
-    mark = Put(tables.open_incident(environment, incident.id), {"began_at": incident.created_at})
+    mark = Put(tables.open_incident(environment, incident.id), {})
     gates.transact(
         ctx.store,
         [Put(incident.key, incident.as_item(), NEW), mark],

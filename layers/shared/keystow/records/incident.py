@@ -31,7 +31,6 @@ class Incident(Value):
     created_at: int
     reason: str
     by: str
-    whole: bool = False
     integration: str | None = None
     integration_key: str | None = None
     end_user: str | None = None
@@ -50,7 +49,6 @@ class Incident(Value):
             "created_at": self.created_at,
             "reason": self.reason,
             "by": self.by,
-            "whole": self.whole,
             "of_end_user": self.of_end_user,
             "environment": tables.incidents(self.environment),
             "created": self.id,
@@ -75,7 +73,6 @@ class Incident(Value):
             created_at=item["created_at"],
             reason=item["reason"],
             by=item["by"],
-            whole=item.get("whole", False),
             integration=item.get("integration_id"),
             integration_key=item.get("integration_key"),
             end_user=item.get("end_user_id"),
@@ -93,7 +90,6 @@ class TakenToken(Value):
     incident: str
     environment: str
     sk: str
-    generation: str
     integration: str
     connection_id: str
     envelope: Envelope
@@ -113,7 +109,6 @@ class TakenToken(Value):
             incident=incident,
             environment=environment,
             sk=item["sk"],
-            generation=item["generation"],
             integration=item["integration_id"],
             connection_id=item["connection_id"],
             envelope=Envelope.from_item(item["sealed"]),
