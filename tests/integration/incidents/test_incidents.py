@@ -328,6 +328,23 @@ def test_a_queue_that_takes_nothing_is_made_up_for_by_the_schedule() -> None:
     assert scheduled(world)["incidents"] == 0
 
 
+def test_who_declares_an_incident_learns_its_id_also_if_nothing_can_be_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = made(1)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("throttled")
+
+    monkeypatch.setattr(world.ctx.store, "query", broken)
+    incident = declared(world, environment=True)
+    monkeypatch.undo()
+    assert (incident["state"], incident["counts"]["taken"]) == ("taking", 0)
+    scheduled(world)
+    work(world)
+    assert told(world, incident)["counts"]["taken"] == 2
+
+
 @pytest.mark.parametrize("error", [StoreUnavailable("throttled"), KeyError("created_at")])
 def test_an_incident_that_cannot_be_looked_at_holds_up_no_other_and_no_removal(
     monkeypatch: pytest.MonkeyPatch, error: Exception

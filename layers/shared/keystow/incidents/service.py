@@ -95,8 +95,12 @@ def declare(
         environment=environment,
         spread=incident.id,
     )
-    _hand_over(ctx, incident, until)
-    return _shown(ctx, incident)
+    try:
+        _hand_over(ctx, incident, until)
+        return _shown(ctx, incident)
+    except StoreUnavailable as error:  # it is declared, and the schedule hands over
+        logger.warning("incident unfinished", extra={"cause": type(error).__name__})
+        return _told(incident, Counter(), "taking")
 
 
 def listed(ctx: Context, environment: str, limit: int, cursor: str | None) -> dict[str, Any]:
@@ -259,12 +263,15 @@ def _shown(ctx: Context, incident: Incident) -> dict[str, Any]:
     rows = pages(ctx.store, tables.CONNECTIONS, incident.key.pk, prefix=tables.TAKEN_COUNT)
     for row in rows:
         counts.update({name: row.get(name, 0) for name in ("taken", *OUTCOMES)})
-    waiting = counts["taken"] - sum(counts[name] for name in OUTCOMES)
-    state = "revoking" if waiting else "finished"
+    state = "revoking" if _waiting(counts) else "finished"
     if incident.taken_at is None and (
         not _settled(ctx, incident) or next(_connected(ctx, incident), None) is not None
     ):
         state = "taking"
+    return _told(incident, counts, state)
+
+
+def _told(incident: Incident, counts: Counter[str], state: str) -> dict[str, Any]:
     scope: dict[str, Any] = {"environment": True}
     if incident.integration is not None:
         scope = {"provider_config_key": incident.integration_key}
@@ -279,10 +286,14 @@ def _shown(ctx: Context, incident: Incident) -> dict[str, Any]:
         "created_at": iso(incident.created_at / 1000),
         "counts": {
             "taken": counts["taken"],
-            "waiting": waiting,
+            "waiting": _waiting(counts),
             **{name: counts[name] for name in OUTCOMES},
         },
     }
+
+
+def _waiting(counts: Counter[str]) -> int:
+    return counts["taken"] - sum(counts[name] for name in OUTCOMES)
 
 
 def _token(row: Item) -> dict[str, Any]:
