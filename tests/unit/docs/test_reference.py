@@ -10,6 +10,7 @@ import pytest
 from benchmarks import cost
 from keystow.environments import keys
 from keystow.errors import CODES
+from keystow.modes import ROOMS
 from keystow.settings import PREFIX, Settings
 from local import template as templates
 from tests.unit.docs.reading import ROOT, TEMPLATE, constant, names, rows, sections, text
@@ -46,6 +47,17 @@ def functions_of_routes() -> dict[str, str]:
 
 def test_every_route_of_the_template_is_documented_and_no_other():
     assert set(documented_routes()) == set(functions_of_routes())
+
+
+@pytest.mark.parametrize("mode", ROOMS)
+def test_a_page_says_what_each_mode_asks_of_whom(mode):
+    """TBA and its like say "you register", the others "the operator"."""
+    (body,) = (
+        body for head, body in sections(text("docs/modes.md"), 2).items() if mode in head.split()
+    )
+    assert "**The operator**" in body or "**You register**" in body
+    assert "**The end user**" in body
+    assert "**Your backend" in body
 
 
 @pytest.mark.parametrize("heading", ROUTES)
