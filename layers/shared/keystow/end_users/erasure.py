@@ -129,6 +129,7 @@ class _Erasing:
         """End what a trace leads to; return whether that was a session."""
         if "attempt" in row:
             self._ctx.store.delete(tables.oauth_state(row["attempt"]))
+            self._ctx.store.delete(Key(tables.SESSIONS, row["pk"], row["sk"]))
         if "session" not in row:
             return False
         place = tables.connect_session(row["session"])
